@@ -1,0 +1,446 @@
+"""`find_tces`: every periodic dip of a batch of stars, strongest first.
+
+A pass folds the whole batch at all trial periods. In every star the best peaks are refined and measured, the most
+convincing one is taken, put on its true harmonic, masked, and the star goes into the next pass, until nothing exceeds
+the threshold. Stars are independent: the batch only makes the folding fast.
+"""
+
+import importlib
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from types import ModuleType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from survey.config import Config, Engine, SearchConfig
+from survey.errors import UsageError
+from survey.signals.search import refine as fit
+from survey.signals.search.curve import Dips, FlatCurve, Mask, make_dips
+from survey.signals.search.plan import DensityRung, Plan, density_rung, plan_star
+from survey.signals.search.refine import Box, Measure
+from survey.signals.search.tce import Tce
+from survey.signals.search.two_pass import strongest_box
+
+Floats = NDArray[np.float64]
+
+ENGINES = {"numba": "numba_engine", "jax": "jax_engine", "numpy": "reference"}
+
+PEAK_FLOOR = 0.85
+"""Peaks of the scaled spectrum are refined from this share of the threshold on: refining raises them."""
+
+WHITE_PEAKS = 2
+"""Peaks taken from the spectrum without noise scaling: a contact binary inflates its own noise."""
+
+NOISE_MAXIMUM = 4.5
+"""Typical maximum of a spectrum of pure noise: what every further block adds to the floor."""
+
+LEAST_TYPICAL_SHARE = 0.4
+LARGEST_TOP_SHARE = 0.75
+"""An event check: the typical event is no much shallower than the mean, and no event makes up the whole signal."""
+
+SAME_PEAK = 0.02
+"""Peaks whose periods differ by less than this are fits to the same dips."""
+
+EXTRA_PASSES = 6
+"""Passes beyond `max_tces` that may be spent on single events and on what masks leave over."""
+
+LEAST_KEPT = 0.35
+"""A star is searched on while this share of it is not masked."""
+
+RATIOS = (1.0, 2.0, 0.5, 3.0, 1 / 3)
+
+
+def resolve_engine(engine: Engine, *, has_gpu: bool) -> Engine:
+    """`auto` is JAX where there is a GPU, numba elsewhere."""
+    if engine == "auto":
+        return "jax" if has_gpu else "numba"
+    return engine
+
+
+def load_engine(engine: Engine) -> ModuleType:
+    """The engine's module; its `search_segment` is documented in `reference`."""
+    if engine not in ENGINES:
+        raise UsageError(f"no engine {engine!r}: choose one of {', '.join(ENGINES)}")
+    return importlib.import_module(f"survey.signals.search.{ENGINES[engine]}")
+
+
+@dataclass(frozen=True)
+class Spectrum:
+    """The best signal-to-noise ratio at every trial of a plan, plain and over the star's noise."""
+
+    plan: Plan
+    white: Floats
+    scaled: Floats
+
+
+@dataclass
+class Hunt:
+    """A star while it is searched: what is masked, and what was found."""
+
+    dips: Dips
+    rung: DensityRung
+    plan: Plan
+    keep: Mask
+    found: list[tuple[Measure, float | None]] = field(default_factory=list)
+    passes: int = 0
+
+
+def find_tces(curves: Sequence[FlatCurve], config: Config, engine: Engine = "numba") -> list[list[Tce]]:
+    """The threshold-crossing events of each star, in order of detection.
+
+    curves: detrended light curves of any cadence, baseline and mixture. Returns one list a star, at most
+    `config.search.max_tces` long.
+    """
+    if config.search.method == "two_pass":
+        return [_two_pass(curve, config.search) for curve in curves]
+    hunts = [start_hunt(curve, config.search) for curve in curves]
+    search = load_engine("numba" if engine == "auto" else engine).search_segment
+    active = [hunt for hunt in hunts if hunt.plan.segments]
+    while active:
+        spectra = fold_batch(active, search)
+        active = [
+            hunt for hunt, spectrum in zip(active, spectra, strict=True) if take_best(hunt, spectrum, config.search)
+        ]
+    inverted = _inverted_mes([hunt for hunt in hunts if hunt.found], search, config.search)
+    levels = iter(inverted)
+    return [_report(hunt, next(levels) if hunt.found else None) for hunt in hunts]
+
+
+def start_hunt(curve: FlatCurve, config: SearchConfig) -> Hunt:
+    dips = make_dips(curve, config.max_gap_days)
+    plan = plan_star(dips.baseline, curve.cadence, curve.density, config, dips.longest_block)
+    return Hunt(dips, density_rung(curve.density), plan, np.ones(len(dips.time), bool))
+
+
+# --- folding -------------------------------------------------------------------------------------------------------
+
+
+def fold_batch(hunts: Sequence[Hunt], search: Callable[..., tuple[NDArray, NDArray]]) -> list[Spectrum]:
+    """One pass: the spectrum of every star, stars of one plan folded together."""
+    spectra: dict[int, Spectrum] = {}
+    for plan in dict.fromkeys(hunt.plan for hunt in hunts):
+        members = [k for k, hunt in enumerate(hunts) if hunt.plan == plan]
+        lanes = [(k, block) for k in members for block in hunts[k].dips.blocks]
+        white = np.zeros((len(plan.periods), len(members)))
+        scaled = np.zeros_like(white)
+        row = {k: column for column, k in enumerate(members)}
+        start = 0
+        for segment in plan.segments:
+            columns = [lane_bins(hunts[k], block, segment.tau, segment.n_bins) for k, block in lanes]
+            betas = [lane_noise(hunts[k], block, segment.durations) for k, block in lanes]
+            signal, weight = (np.stack(side, axis=1) for side in zip(*columns, strict=True))
+            factors = (1 / np.stack(betas, axis=1)).astype(np.float32)
+            plain, over_noise = search(signal, weight, factors, segment)
+            stop = start + segment.n_trials
+            for lane, (k, _) in enumerate(lanes):
+                white[start:stop, row[k]] += plain[:, lane].astype(np.float64) ** 2
+                scaled[start:stop, row[k]] += over_noise[:, lane].astype(np.float64) ** 2
+            start = stop
+        for k in members:
+            spectra[k] = Spectrum(plan, np.sqrt(white[:, row[k]]), np.sqrt(scaled[:, row[k]]))
+    return [spectra[k] for k in range(len(hunts))]
+
+
+def lane_bins(
+    hunt: Hunt, block: tuple[int, int], tau: float, n_bins: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """(signal, weight) of one stretch on bins of `tau`, scaled as the engines expect them."""
+    part = slice(*block)
+    time, keep = hunt.dips.time[part], hunt.keep[part]
+    weight = np.where(keep, hunt.dips.weight[part], 0.0)
+    total = weight.sum()
+    if total <= 0:
+        return np.zeros(n_bins, np.float32), np.zeros(n_bins, np.float32)
+    dip = hunt.dips.dip[part]
+    index = ((time - time[0]) / tau).astype(np.int64)
+    signal = np.bincount(index, weight * (dip - np.average(dip, weights=weight)), n_bins)
+    weights = np.bincount(index, weight, n_bins)
+    return (signal / math.sqrt(total)).astype(np.float32), (weights / total).astype(np.float32)
+
+
+def lane_noise(hunt: Hunt, block: tuple[int, int], durations: Floats) -> Floats:
+    """The star's noise over white noise at these durations, in one stretch."""
+    part = slice(*block)
+    keep = hunt.keep[part]
+    dips = hunt.dips
+    widths = np.maximum(1, np.round(durations / dips.step)).astype(np.int64)
+    return fit.noise_ratios(dips.cell[part][keep], dips.dip[part][keep], dips.weight[part][keep], widths)
+
+
+# --- from a spectrum to a signal -----------------------------------------------------------------------------------
+
+
+def take_best(hunt: Hunt, spectrum: Spectrum, config: SearchConfig) -> bool:
+    """Take the most convincing signal of one spectrum and mask it; False when the star is done."""
+    hunt.passes += 1
+    measures = [
+        measured
+        for box in refine_peaks(hunt, spectrum, config)
+        if (measured := fit.measure(hunt.dips, hunt.keep, box)) is not None and measured.mes >= config.threshold
+    ]
+    if not measures:
+        return False
+    periodic = [measured for measured in measures if is_periodic(measured, config)]
+    if periodic:
+        clearest = max(periodic, key=lambda measured: measured.mes)
+        best = true_harmonic(hunt, best_fit(clearest, periodic), config)
+        known = next((old for old, _ in hunt.found if is_same_signal(old.box, best.box, hunt.dips.baseline)), None)
+        if known is None:
+            hunt.found.append((best, detection_efficiency(spectrum)))
+        hunt.keep = hunt.keep & ~fit.in_transit(hunt.dips, best.box, 1.5 if known is None else 2.5)
+    else:
+        _mask_event(hunt, max(measures, key=lambda measured: measured.mes))
+    return (
+        len(hunt.found) < config.max_tces
+        and hunt.passes < config.max_tces + EXTRA_PASSES
+        and float(hunt.keep.mean()) > LEAST_KEPT
+    )
+
+
+def refine_peaks(hunt: Hunt, spectrum: Spectrum, config: SearchConfig) -> list[Box]:
+    """Boxes at the distinct peaks of both spectra, refined."""
+    floor = math.hypot(
+        PEAK_FLOOR * config.threshold, NOISE_MAXIMUM * math.sqrt(len(hunt.dips.blocks) - 1)
+    )
+    peaks = distinct_peaks(spectrum.plan, spectrum.scaled, floor, config.peaks)
+    peaks += [
+        trial
+        for trial in distinct_peaks(spectrum.plan, spectrum.white, max(floor, config.threshold), WHITE_PEAKS)
+        if trial not in peaks
+    ]
+    boxes = [
+        fit.refine(hunt.dips, hunt.keep, spectrum.plan.periods[trial], spectrum.plan.steps[trial], hunt.rung)
+        for trial in peaks
+    ]
+    return [box for box in boxes if box is not None]
+
+
+def distinct_peaks(plan: Plan, values: Floats, floor: float, count: int) -> list[int]:
+    """Trials of the highest values, none within the width of a higher one."""
+    values = values.copy()
+    peaks: list[int] = []
+    while len(peaks) < count:
+        trial = int(np.argmax(values))
+        if values[trial] < floor:
+            break
+        peaks.append(trial)
+        period = plan.periods[trial]
+        near = 4 * plan.steps[trial]
+        low, high = np.searchsorted(plan.sorted_periods, [period - near, period + near])
+        values[plan.order[low:high]] = 0.0
+    return peaks
+
+
+def is_periodic(measured: Measure, config: SearchConfig) -> bool:
+    """At least `min_transits` events, alike, and none of them the whole signal."""
+    return (
+        measured.n_transits >= config.min_transits
+        and measured.typical_share > LEAST_TYPICAL_SHARE
+        and measured.top_share < LARGEST_TOP_SHARE
+    )
+
+
+def best_fit(measured: Measure, others: Sequence[Measure]) -> Measure:
+    """The one of several fits to the same dips with the highest SNR: its noise level is no reason to prefer a worse one."""
+    period = measured.box.period
+    same = [other for other in others if abs(other.box.period / period - 1) < SAME_PEAK]
+    return max(same, key=lambda other: other.snr)
+
+
+def _mask_event(hunt: Hunt, measured: Measure) -> None:
+    """Take the strongest single event out: it would dominate every period it can be folded into."""
+    best = int(np.argmax(measured.event_depths * np.sqrt(measured.event_weights)))
+    box = measured.box
+    middle = box.epoch + measured.events[best] * box.period
+    hunt.keep = hunt.keep & (np.abs(hunt.dips.time - middle) > max(box.duration, 2 * hunt.dips.step))
+
+
+def detection_efficiency(spectrum: Spectrum) -> float | None:
+    """SDE: the peak over the median of the scaled spectrum, in robust standard deviations."""
+    tried = spectrum.scaled[spectrum.scaled > 0]
+    if len(tried) < 10:
+        return None
+    median = float(np.median(tried))
+    spread = 1.4826 * float(np.median(np.abs(tried - median)))
+    return (float(tried.max()) - median) / spread if spread > 0 else None
+
+
+def is_same_signal(old: Box, new: Box, baseline: float) -> bool:
+    """Whether two periods, or simple multiples of them, stay within a duration of each other over the baseline."""
+    drift = max(old.duration, new.duration)
+    return any(abs(new.period / (ratio * old.period) - 1) * baseline < drift for ratio in RATIOS)
+
+
+# --- harmonics -----------------------------------------------------------------------------------------------------
+
+ODD_EVEN_SIGMAS = 5.0
+ODD_EVEN_DIFFERENCE = 0.15
+SHORTER_GAIN = 1.1
+
+
+def true_harmonic(hunt: Hunt, measured: Measure, config: SearchConfig) -> Measure:
+    """The measure at P, P/2, P/3, 2P or 3P, whichever the events speak for.
+
+    A shorter period must raise the MES; a longer one must explain events of unlike depths (an eclipsing binary whose
+    primary and secondary eclipses were folded together, or transits folded with nothing).
+    """
+    for divisor in (3, 2):
+        period = measured.box.period / divisor
+        if period < config.period_min:
+            continue
+        shorter = _refit(hunt, replace(measured.box, period=period))
+        if shorter is not None and is_periodic(shorter, config) and shorter.mes > SHORTER_GAIN * measured.mes:
+            return shorter
+    for multiple in (2, 3):
+        phase = _deepest_phase(measured, multiple)
+        if phase is None:
+            continue
+        box = measured.box
+        longer = _refit(hunt, Box(box.period * multiple, box.epoch + phase * box.period, box.duration))
+        if longer is not None and is_periodic(longer, config) and longer.mes >= config.threshold:
+            return longer
+    return measured
+
+
+def _deepest_phase(measured: Measure, multiple: int) -> int | None:
+    """Which of every `multiple` events are deeper than the others beyond doubt; None when all are alike."""
+    groups = [measured.events % multiple == phase for phase in range(multiple)]
+    if any(group.sum() < 2 for group in groups):
+        return None
+    means, errors = zip(*(_group_depth(measured, group) for group in groups), strict=True)
+    deepest, shallowest = int(np.argmax(means)), int(np.argmin(means))
+    second = sorted(means)[-2] if multiple == 3 else means[shallowest]
+    difference = means[deepest] - second
+    sigma = math.hypot(errors[deepest], max(errors))
+    if difference > ODD_EVEN_SIGMAS * sigma and difference > ODD_EVEN_DIFFERENCE * means[deepest]:
+        return deepest
+    return None
+
+
+def _group_depth(measured: Measure, group: Mask) -> tuple[float, float]:
+    """Mean depth of some events and its error, from white noise and from their own scatter, whichever is larger."""
+    depths, weights = measured.event_depths[group], measured.event_weights[group]
+    mean = float(np.average(depths, weights=weights))
+    white = measured.beta / math.sqrt(weights.sum())
+    scatter = float(np.std(depths, ddof=1)) / math.sqrt(len(depths))
+    return mean, max(white, scatter)
+
+
+def _refit(hunt: Hunt, box: Box) -> Measure | None:
+    """Measure a box after letting period, epoch and duration settle close to where they are."""
+    step = box.period * box.duration / (2 * max(hunt.dips.baseline, box.period))
+    better = fit.refine(hunt.dips, hunt.keep, box.period, step, hunt.rung)
+    settled = fit.measure(hunt.dips, hunt.keep, better) if better is not None else None
+    exact = fit.measure(hunt.dips, hunt.keep, box)
+    return max((m for m in (settled, exact) if m is not None), key=lambda m: m.mes, default=None)
+
+
+# --- what is reported ----------------------------------------------------------------------------------------------
+
+
+def _inverted_mes(hunts: Sequence[Hunt], search: Callable[..., tuple[NDArray, NDArray]], config: SearchConfig) -> list[float]:
+    """The best MES of each star's light curve turned upside down, its signals masked."""
+    flipped = []
+    for hunt in hunts:
+        keep = np.ones(len(hunt.dips.time), bool)
+        for measured, _ in hunt.found:
+            keep &= ~fit.in_transit(hunt.dips, measured.box, 1.5)
+        flipped.append(Hunt(replace(hunt.dips, dip=-hunt.dips.dip), hunt.rung, hunt.plan, keep))
+    return [
+        _best_mes(hunt, spectrum, config)
+        for hunt, spectrum in zip(flipped, fold_batch(flipped, search) if flipped else [], strict=True)
+    ]
+
+
+def _best_mes(hunt: Hunt, spectrum: Spectrum, config: SearchConfig) -> float:
+    measures = [fit.measure(hunt.dips, hunt.keep, box) for box in refine_peaks(hunt, spectrum, config)]
+    levels = [m.mes for m in measures if m is not None and is_periodic(m, config)]
+    return max(levels, default=min(float(spectrum.scaled.max()), PEAK_FLOOR * config.threshold))
+
+
+def _report(hunt: Hunt, inverted_mes: float | None) -> list[Tce]:
+    tces = []
+    for number, (measured, sde) in enumerate(hunt.found, start=1):
+        keep = np.ones(len(hunt.dips.time), bool)
+        for other, _ in hunt.found:
+            if other is not measured:
+                keep &= ~fit.in_transit(hunt.dips, other.box, 1.5)
+        tces.append(_make_tce(number, measured, hunt.dips, keep, sde, inverted_mes))
+    return tces
+
+
+def _make_tce(
+    number: int, measured: Measure, dips: Dips, keep: Mask, sde: float | None, inverted_mes: float | None
+) -> Tce:
+    period_err, epoch_err = ephemeris_errors(measured, dips.step)
+    return Tce(
+        number=number,
+        period=measured.box.period,
+        period_err=period_err,
+        epoch=measured.box.epoch,
+        epoch_err=epoch_err,
+        duration_h=measured.box.duration * 24,
+        depth_ppm=measured.depth * 1e6,
+        depth_err_ppm=measured.depth_err * 1e6,
+        snr=measured.snr,
+        mes=measured.mes,
+        sde=sde,
+        max_ses=measured.max_ses,
+        rest_mes=measured.rest_mes,
+        box_over_sine=fit.box_over_sine(dips, keep, measured),
+        inverted_mes=inverted_mes,
+        n_transits=measured.n_transits,
+        scatter_beta=measured.beta,
+    )
+
+
+def ephemeris_errors(measured: Measure, step: float) -> tuple[float, float]:
+    """Standard errors (d) of period and epoch, from those of single mid-times in a linear fit.
+
+    A mid-time is known to sqrt(tau T / 2) / Q (Carter et al. 2008, eq. 23), T the duration, Q the event's SNR, and tau
+    the ingress, here a tenth of the duration and at least one bin.
+    """
+    box = measured.box
+    ingress = max(0.1 * box.duration, step)
+    single = max(measured.snr / measured.beta / math.sqrt(measured.n_transits), 1e-9)
+    middle = math.sqrt(ingress * box.duration / 2) / single
+    numbers = measured.events - measured.events.mean()
+    spread = float((numbers**2).sum())
+    if spread == 0:
+        return math.nan, middle
+    period_err = middle / math.sqrt(spread)
+    return period_err, middle * math.sqrt(1 / measured.n_transits + float(measured.events.mean()) ** 2 / spread)
+
+
+def remeasure(curve: FlatCurve, tces: Sequence[Tce], config: SearchConfig) -> list[Tce]:
+    """The same signals measured again in a curve that was detrended with their transits masked.
+
+    Period, epoch and duration may settle; what came out of the spectra (sde, inverted_mes) is kept. A signal that is no
+    longer there (it was made by the trend) comes back with the low MES it then has.
+    """
+    hunt = start_hunt(curve, config)
+    boxes = [Box(tce.period, tce.epoch, tce.duration_h / 24) for tce in tces]
+    again = []
+    for tce, box in zip(tces, boxes, strict=True):
+        keep = np.ones(len(hunt.dips.time), bool)
+        for other in boxes:
+            if other is not box:
+                keep &= ~fit.in_transit(hunt.dips, other, 1.5)
+        settled = _refit(replace(hunt, keep=keep), box)
+        if settled is None:
+            again.append(tce)
+        else:
+            again.append(_make_tce(tce.number, settled, hunt.dips, keep, tce.sde, tce.inverted_mes))
+    return again
+
+
+def _two_pass(curve: FlatCurve, config: SearchConfig) -> list[Tce]:
+    """The seeds' search: one signal, from two fixed period grids of astropy's box least squares."""
+    hunt = start_hunt(curve, config)
+    box = strongest_box(hunt.dips, hunt.rung, config)
+    measured = fit.measure(hunt.dips, hunt.keep, box) if box is not None else None
+    if measured is None or measured.mes < config.threshold:
+        return []
+    return [_make_tce(1, measured, hunt.dips, hunt.keep, None, None)]
