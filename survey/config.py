@@ -166,9 +166,7 @@ def hash_of(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
-def load(
-    preset: str | None = None, overrides: Sequence[str] = (), *, engine: Engine | None = None
-) -> Config:
+def load(preset: str | None = None, overrides: Sequence[str] = (), *, engine: Engine | None = None) -> Config:
     """Defaults, then the preset (a name in `jobs/presets` or a TOML file), then `key=value` overrides.
 
     Raises UsageError for unknown presets, keys and values, naming the choices.

@@ -201,9 +201,7 @@ def take_best(hunt: Hunt, spectrum: Spectrum, config: SearchConfig) -> bool:
 
 def refine_peaks(hunt: Hunt, spectrum: Spectrum, config: SearchConfig) -> list[Box]:
     """Boxes at the distinct peaks of both spectra, refined."""
-    floor = math.hypot(
-        PEAK_FLOOR * config.threshold, NOISE_MAXIMUM * math.sqrt(len(hunt.dips.blocks) - 1)
-    )
+    floor = math.hypot(PEAK_FLOOR * config.threshold, NOISE_MAXIMUM * math.sqrt(len(hunt.dips.blocks) - 1))
     peaks = distinct_peaks(spectrum.plan, spectrum.scaled, floor, config.peaks)
     peaks += [
         trial
@@ -340,7 +338,9 @@ def _refit(hunt: Hunt, box: Box) -> Measure | None:
 # --- what is reported ----------------------------------------------------------------------------------------------
 
 
-def _inverted_mes(hunts: Sequence[Hunt], search: Callable[..., tuple[NDArray, NDArray]], config: SearchConfig) -> list[float]:
+def _inverted_mes(
+    hunts: Sequence[Hunt], search: Callable[..., tuple[NDArray, NDArray]], config: SearchConfig
+) -> list[float]:
     """The best MES of each star's light curve turned upside down, its signals masked."""
     flipped = []
     for hunt in hunts:

@@ -190,9 +190,7 @@ def _search(lane_tuple, signal, weight, trials, boxes, factors, peaks):  # type:
                 count = (period + stride - 1) // stride
                 end, offset = count * lanes, widths[d] // stride * lanes
                 least = np.float32(COVERAGE * widths[d] / period)
-                _box_powers(
-                    powers[:end], x[:end], x[offset : offset + end], w[:end], w[offset : offset + end], least
-                )
+                _box_powers(powers[:end], x[:end], x[offset : offset + end], w[:end], w[offset : offset + end], least)
                 _reduce_max(powers, count, lanes)
                 for k in range(lanes):
                     ratio = np.sqrt(powers[k])

@@ -129,9 +129,7 @@ class Plan:
     @functools.cached_property
     def steps(self) -> NDArray[np.float64]:
         """Distance to the next trial period of the same segment, days."""
-        return np.concatenate(
-            [np.full(s.n_trials, s.tau * s.drift_step / (s.rows - 1)) for s in self.segments]
-        )
+        return np.concatenate([np.full(s.n_trials, s.tau * s.drift_step / (s.rows - 1)) for s in self.segments])
 
     @functools.cached_property
     def order(self) -> NDArray[np.int64]:

@@ -71,7 +71,7 @@ def refine(dips: Dips, keep: Mask, period: float, period_step: float, rung: Dens
     shortest = max(rung.shortest / REACH * central_duration(period), dips.step)
     longest = min(rung.longest * REACH * central_duration(period), 0.4 * period)
     longest = max(longest, shortest)
-    reference = time[0]
+    reference = float(time[0])
     step = period * shortest / 4 / max(time[-1] - reference, period)
     count = max(4, math.ceil(SPAN * period_step / step))
     step = SPAN * period_step / count
@@ -84,7 +84,7 @@ def refine(dips: Dips, keep: Mask, period: float, period_step: float, rung: Dens
         time - reference, dip, weight, periods, shortest, max(shortest, coarse.duration / 1.5), coarse.duration * 1.3
     )
     best = fine or coarse
-    return Box(best.period, first_transit(best.epoch + reference, best.period, time[0]), best.duration)
+    return Box(best.period, first_transit(best.epoch + reference, best.period, reference), best.duration)
 
 
 def first_transit(epoch: float, period: float, start: float) -> float:
@@ -104,10 +104,12 @@ def _scan(
 ) -> Box | None:
     n_widths = 1 + max(0, round(math.log(longest / shortest) / math.log(WIDTH_STEP)))
     durations = shortest * WIDTH_STEP ** np.arange(n_widths)
-    power, k, phase, width = _scan_boxes(time, dip * weight, weight, periods, durations, resolved / PHASE_BINS_PER_DURATION)
+    power, k, phase, width = _scan_boxes(
+        time, dip * weight, weight, periods, durations, resolved / PHASE_BINS_PER_DURATION
+    )
     if power <= 0:
         return None
-    return Box(periods[k], phase, width)
+    return Box(float(periods[k]), phase, width)
 
 
 @numba.njit(**_OPTIONS)
@@ -162,7 +164,7 @@ def measure(dips: Dips, keep: Mask, box: Box) -> Measure | None:
     w_in, w_out = weight[inside].sum(), weight[~inside].sum()
     if w_in <= 0 or w_out <= 0:
         return None
-    base = np.average(dip[~inside], weights=weight[~inside])
+    base = float(np.average(dip[~inside], weights=weight[~inside]))
     depth = float(np.average(dip[inside], weights=weight[inside]) - base)
     white_err = math.sqrt(1 / w_in + 1 / w_out)
     events, index = np.unique(number[inside], return_inverse=True)
@@ -180,7 +182,7 @@ def measure(dips: Dips, keep: Mask, box: Box) -> Measure | None:
     rest_weight = weights.sum() - weights[best]
     total = signals.sum() / math.sqrt(weights.sum())
     rest = (signals.sum() - signals[best]) / math.sqrt(rest_weight) if rest_weight > 0 else 0.0
-    snr = depth / white_err
+    snr = float(depth / white_err)
     mean_depth = signals.sum() / weights.sum()
     return Measure(
         box=box,
