@@ -1,5 +1,6 @@
 """What the search sees of a star: weighted dips on a fine grid in time, split where nothing was observed for long."""
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,7 +61,7 @@ def make_dips(curve: FlatCurve, max_gap: float) -> Dips:
     cells = np.floor((time - time[0]) / step).astype(np.int64)
     cell, index = np.unique(cells, return_inverse=True)
     weights = 1.0 / variance
-    weight = np.bincount(index, weights)
+    weight: Floats = np.bincount(index, weights).astype(np.float64)
     dip = np.bincount(index, weights * (1.0 - curve.flux[usable].astype(np.float64))) / weight
     mean_time = np.bincount(index, weights * (time - time[0])) / weight + time[0]
     return Dips(mean_time, dip, weight, cell, step, _blocks(mean_time, max_gap))
@@ -68,7 +69,7 @@ def make_dips(curve: FlatCurve, max_gap: float) -> Dips:
 
 def _blocks(time: Floats, max_gap: float) -> tuple[tuple[int, int], ...]:
     edges = [0, *(np.flatnonzero(np.diff(time) > max_gap) + 1).tolist(), len(time)]
-    return tuple(zip(edges[:-1], edges[1:], strict=True))
+    return tuple(itertools.pairwise(edges))
 
 
 def _variances(curve: FlatCurve) -> Floats:

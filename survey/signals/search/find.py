@@ -24,6 +24,7 @@ from survey.signals.search.tce import Tce
 from survey.signals.search.two_pass import strongest_box
 
 Floats = NDArray[np.float64]
+SearchSegment = Callable[..., tuple[NDArray[np.float32], NDArray[np.float32]]]
 
 ENGINES = {"numba": "numba_engine", "jax": "jax_engine", "numpy": "reference"}
 
@@ -117,7 +118,7 @@ def start_hunt(curve: FlatCurve, config: SearchConfig) -> Hunt:
 # --- folding -------------------------------------------------------------------------------------------------------
 
 
-def fold_batch(hunts: Sequence[Hunt], search: Callable[..., tuple[NDArray, NDArray]]) -> list[Spectrum]:
+def fold_batch(hunts: Sequence[Hunt], search: SearchSegment) -> list[Spectrum]:
     """One pass: the spectrum of every star, stars of one plan folded together."""
     spectra: dict[int, Spectrum] = {}
     for plan in dict.fromkeys(hunt.plan for hunt in hunts):
@@ -241,7 +242,7 @@ def is_periodic(measured: Measure, config: SearchConfig) -> bool:
 
 
 def best_fit(measured: Measure, others: Sequence[Measure]) -> Measure:
-    """The one of several fits to the same dips with the highest SNR: its noise level is no reason to prefer a worse one."""
+    """Of several fits to the same dips the one with the highest SNR: a lower noise level makes no worse fit better."""
     period = measured.box.period
     same = [other for other in others if abs(other.box.period / period - 1) < SAME_PEAK]
     return max(same, key=lambda other: other.snr)
@@ -338,9 +339,7 @@ def _refit(hunt: Hunt, box: Box) -> Measure | None:
 # --- what is reported ----------------------------------------------------------------------------------------------
 
 
-def _inverted_mes(
-    hunts: Sequence[Hunt], search: Callable[..., tuple[NDArray, NDArray]], config: SearchConfig
-) -> list[float]:
+def _inverted_mes(hunts: Sequence[Hunt], search: SearchSegment, config: SearchConfig) -> list[float]:
     """The best MES of each star's light curve turned upside down, its signals masked."""
     flipped = []
     for hunt in hunts:

@@ -1,12 +1,12 @@
 """Which periods and durations are tried, on which time bins: a fixed ladder of plans.
 
-A plan follows from rungs (baseline, cadence, stellar density), never from a star's neighbours in a batch, so that a star
-searched alone and the same star searched among thousands give the same numbers.
+A plan follows from rungs (baseline, cadence, stellar density), never from a star's neighbours in a batch, so that a
+star searched alone and the same star searched among thousands give the same numbers.
 
 A segment is a range of periods folded on the same time bins. With bins of `tau`, a period of p bins and R = 2^k rows,
-fast folding yields the R trial periods tau * (p + s / (R - 1)), s = 0..R-1: neighbours differ by a drift of one bin over
-R rows, which is the natural period step (Staelin 1969) and, when tau follows the transit duration, the optimal sampling
-of Ofir (2014). Only every `drift_step`-th of them is tried.
+fast folding yields the R trial periods tau * (p + s / (R - 1)), s = 0..R-1: neighbours differ by a drift of one bin
+over R rows, which is the natural period step (Staelin 1969) and, when tau follows the transit duration, the optimal
+sampling of Ofir (2014). Only every `drift_step`-th of them is tried.
 """
 
 import functools
@@ -83,8 +83,8 @@ def longest_duration(baseline: float, config: SearchConfig, density: float | Non
 class Segment:
     """Trial periods that share time bins of `tau` days, `rows` rows (a power of two) and box widths.
 
-    first, last: the whole-bin periods first <= p < last; widths, strides: box widths and steps of their epochs, in bins;
-    each width is a whole number of its strides.
+    first, last: the whole-bin periods first <= p < last; widths, strides: box widths and steps of their epochs, in
+    bins; each width is a whole number of its strides.
     """
 
     tau: float
@@ -151,7 +151,7 @@ def baseline_rung(baseline: float) -> float:
 
 
 def plan_star(baseline: float, cadence: float, density: float | None, config: SearchConfig, folded: float) -> Plan:
-    """The plan of one star; baseline of all its data, cadence, and longest stretch that is `folded` coherently, in days."""
+    """The plan of one star; baseline of all its data, cadence, and longest stretch `folded` coherently, in days."""
     rung = baseline_rung(folded)
     longest = min(longest_period(baseline, config), rung / 2)
     return _make_plan(rung, _longest_rung(longest, rung, config), cadence, density_rung(density), config)
@@ -198,7 +198,7 @@ def _make_segment(
 
 
 def _widths(shortest: float, longest: float, tau: float, per_duration: int) -> list[tuple[int, int]]:
-    """(width, stride) in bins: widths grow by WIDTH_RATIO; wider boxes step their epochs further and are whole steps wide."""
+    """(width, stride) in bins: widths grow by WIDTH_RATIO; wider boxes step further and are whole steps wide."""
     width = max(1, round(shortest / tau))
     boxes = []
     while True:

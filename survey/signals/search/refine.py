@@ -27,7 +27,7 @@ EVENT_COVERAGE = 0.3
 """An event counts as observed when it holds this share of the weight of a full one."""
 
 PROFILE_EVENTS = 8
-"""With fewer events the star's noise is measured beside the transits, with more after subtracting their mean profile."""
+"""With fewer events the noise is measured beside the transits, with more after subtracting their mean profile."""
 
 
 @dataclass(frozen=True)
@@ -119,9 +119,9 @@ def _scan_boxes(time, signal, weight, periods, durations, bin_width):  # type: i
     total = weight.sum()
     for k in range(periods.size):
         period = periods[k]
-        n = max(int(math.ceil(period / bin_width)), 8)
+        n = max(math.ceil(period / bin_width), 8)
         tau = period / n
-        widest = min(int(round(durations[-1] / tau)) + 1, n - 1)
+        widest = min(round(durations[-1] / tau) + 1, n - 1)
         x_sums, w_sums = np.zeros(n + widest + 1), np.zeros(n + widest + 1)
         for i in range(time.size):
             cycles = time[i] / period
@@ -135,7 +135,7 @@ def _scan_boxes(time, signal, weight, periods, durations, bin_width):  # type: i
             w_sums[j + 1] += w_sums[j]
         last_width = 0
         for d in range(durations.size):
-            width = max(1, min(int(round(durations[d] / tau)), widest))
+            width = max(1, min(round(durations[d] / tau), widest))
             if width == last_width:
                 continue
             last_width = width
@@ -168,7 +168,7 @@ def measure(dips: Dips, keep: Mask, box: Box) -> Measure | None:
     depth = float(np.average(dip[inside], weights=weight[inside]) - base)
     white_err = math.sqrt(1 / w_in + 1 / w_out)
     events, index = np.unique(number[inside], return_inverse=True)
-    weights = np.bincount(index, weight[inside])
+    weights: Floats = np.bincount(index, weight[inside]).astype(np.float64)
     signals = np.bincount(index, weight[inside] * (dip[inside] - base))
     full = np.median(weight) * max(box.duration / dips.step, 1.0)
     seen = weights > EVENT_COVERAGE * full
