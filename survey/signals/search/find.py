@@ -31,8 +31,14 @@ ENGINES = {"numba": "numba_engine", "jax": "jax_engine", "numpy": "reference"}
 PEAK_FLOOR = 0.85
 """Peaks of the scaled spectrum are refined from this share of the threshold on: refining raises them."""
 
+PEAK_STEPS = 4
+"""Half width of a peak, in steps between trial periods."""
+
 WHITE_PEAKS = 2
 """Peaks taken from the spectrum without noise scaling: a contact binary inflates its own noise."""
+
+RIVAL_SHARE = 0.6
+"""Peaks below this share of the highest wait for a later pass: no harmonic of the highest is among them."""
 
 NOISE_MAXIMUM = 4.5
 """Typical maximum of a spectrum of pure noise: what every further block adds to the floor."""
@@ -204,11 +210,8 @@ def refine_peaks(hunt: Hunt, spectrum: Spectrum, config: SearchConfig) -> list[B
     """Boxes at the distinct peaks of both spectra, refined."""
     floor = math.hypot(PEAK_FLOOR * config.threshold, NOISE_MAXIMUM * math.sqrt(len(hunt.dips.blocks) - 1))
     peaks = distinct_peaks(spectrum.plan, spectrum.scaled, floor, config.peaks)
-    peaks += [
-        trial
-        for trial in distinct_peaks(spectrum.plan, spectrum.white, max(floor, config.threshold), WHITE_PEAKS)
-        if trial not in peaks
-    ]
+    white = distinct_peaks(spectrum.plan, spectrum.white, max(floor, config.threshold), WHITE_PEAKS)
+    peaks += [trial for trial in white if not any(_within_width(spectrum.plan, trial, peak) for peak in peaks)]
     boxes = [
         fit.refine(hunt.dips, hunt.keep, spectrum.plan.periods[trial], spectrum.plan.steps[trial], hunt.rung)
         for trial in peaks
@@ -217,19 +220,23 @@ def refine_peaks(hunt: Hunt, spectrum: Spectrum, config: SearchConfig) -> list[B
 
 
 def distinct_peaks(plan: Plan, values: Floats, floor: float, count: int) -> list[int]:
-    """Trials of the highest values, none within the width of a higher one."""
+    """Trials of the highest values from `floor` on, none within the width of a higher one."""
     values = values.copy()
+    floor = max(floor, RIVAL_SHARE * float(values.max()))
     peaks: list[int] = []
     while len(peaks) < count:
         trial = int(np.argmax(values))
         if values[trial] < floor:
             break
         peaks.append(trial)
-        period = plan.periods[trial]
-        near = 4 * plan.steps[trial]
+        period, near = plan.periods[trial], PEAK_STEPS * plan.steps[trial]
         low, high = np.searchsorted(plan.sorted_periods, [period - near, period + near])
         values[plan.order[low:high]] = 0.0
     return peaks
+
+
+def _within_width(plan: Plan, trial: int, peak: int) -> bool:
+    return abs(plan.periods[trial] - plan.periods[peak]) <= PEAK_STEPS * plan.steps[peak]
 
 
 def is_periodic(measured: Measure, config: SearchConfig) -> bool:
