@@ -70,6 +70,7 @@ LIGHT_CURVE = pa.schema(
         _field("baseline_d", pa.float64(), "last time minus first", "d"),
         *STAR_FIELDS,
         _field("products", pa.list_(PRODUCT), "the files the light curve was made of, in order of time"),
+        _field("notes", pa.list_(pa.string()), "what was left out of the light curve, and what was guessed"),
     ]
 )
 
@@ -77,7 +78,7 @@ DETRENDED = pa.schema(
     [
         *LIGHT_CURVE,
         _field("trend", pa.list_(pa.float32()), "what was divided out, on the scale of flux; NaN: not usable"),
-        _field("detrender", pa.string(), "method and window"),
+        _field("detrender", pa.string(), "method of detrending"),
         _field("window_d", pa.float64(), "window of the detrender", "d"),
         _field("scatter_ppm", pa.float64(), "robust point-to-point scatter after detrending", "ppm"),
     ]
@@ -215,10 +216,13 @@ def check_rows(table: pa.Table, target_ids: Sequence[str]) -> None:
         missing, extra = set(target_ids) - set(got), [name for name in got if got.count(name) > 1]
         raise AssertionError(f"rows lost {sorted(missing)[:5]}, doubled {sorted(set(extra))[:5]}")
 
+
 STAGE_TRACE = pa.struct(
     [
         _field("stage", pa.string(), "name of the stage"),
-        _field("seconds", pa.float64(), "wall time of the star in this stage; its share where a batch is searched", "s"),
+        _field(
+            "seconds", pa.float64(), "wall time of the star in this stage; its share where a batch is searched", "s"
+        ),
         _field("node", pa.string(), "host that did the work"),
         _field("traceback", pa.string(), "of an unexpected error"),
     ]

@@ -1,6 +1,6 @@
-"""Tests on one TCE: the gate that decides what is called a candidate."""
+"""Tests on TCEs: the gate that decides what is called a candidate."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from survey.config import GateConfig
 from survey.signals.search.tce import Tce
@@ -16,7 +16,25 @@ GATE: dict[str, Callable[[Tce, GateConfig], bool]] = {
 }
 """Flag -> whether a TCE deserves it."""
 
+SAME_VARIATION = 0.02
+"""Periods this close belong to one variable star: rotation and pulsation are not strictly periodic."""
 
-def gate(tce: Tce, config: GateConfig) -> tuple[str, ...]:
-    """The flags of a TCE; it is a candidate when there are none."""
-    return tuple(flag for flag, fails in GATE.items() if fails(tce, config))
+HARMONICS = (1.0, 2.0, 0.5, 3.0, 1 / 3)
+
+
+def judge(tces: Sequence[Tce], config: GateConfig) -> list[tuple[str, ...]]:
+    """The flags of each TCE of one star; a TCE without any is a candidate.
+
+    A signal at the period (or a harmonic) of a stronger one that looks like a sine is what the mask of that variation
+    left over, and gets the flag `variable_star`.
+    """
+    flags = [tuple(flag for flag, fails in GATE.items() if fails(tce, config)) for tce in tces]
+    waves = [tce for tce, found in zip(tces, flags, strict=True) if "sine_like" in found]
+    return [
+        (*found, "variable_star") if any(_repeats(tce, wave) for wave in waves) else found
+        for tce, found in zip(tces, flags, strict=True)
+    ]
+
+
+def _repeats(tce: Tce, wave: Tce) -> bool:
+    return wave.mes > tce.mes and any(abs(tce.period / (wave.period * ratio) - 1) < SAME_VARIATION for ratio in HARMONICS)

@@ -1,0 +1,65 @@
+# Everything a fresh machine needs: Python 3.11 or newer, make and a C compiler. `make help` lists the rest.
+
+PYTHON ?= python3
+VENV ?= .venv
+TORCH := torch==2.13.0
+DEMO_RUN ?= runs/demo
+
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+.PHONY: help demo test check verify bench notebook clean
+
+help:
+	@echo "make demo     set up, then search 64 simulated stars: ranked candidates, found and injected signals"
+	@echo "make test     set up, then the tests (minutes)"
+	@echo "make check    style, types and the direction of imports"
+	@echo "make verify   the long tests: real files, kills, fresh installs"
+	@echo "make bench    speed and memory, written to BENCHMARKS.md"
+	@echo "make notebook run docs/notebooks/one_star.ipynb again and keep its figures"
+	@echo "make clean    remove the virtual environment and what tools left behind"
+
+demo: $(VENV)/.runtime
+	$(BIN)/survey sweep --demo --out $(DEMO_RUN)
+
+test: $(VENV)/.test
+	$(BIN)/python -m pytest -m "not verify"
+
+verify: $(VENV)/.test
+	$(BIN)/python -m pytest -m verify
+
+check: $(VENV)/.test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/.bench
+	$(BIN)/python -m benchmarks
+
+notebook: $(VENV)/.test
+	$(BIN)/jupyter-execute --inplace docs/notebooks/one_star.ipynb
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "Python 3.11 or newer is needed; say which: make PYTHON=python3.11"; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+
+# torch alone first: left to the resolver, the other packages may pull in another build of it.
+$(VENV)/.torch: | $(VENV)/bin/python
+	$(PIP) $(TORCH)
+	@touch $@
+
+$(VENV)/.runtime: pyproject.toml constraints.txt $(VENV)/.torch
+	$(PIP) -c constraints.txt -e .
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.runtime
+	$(PIP) -c constraints.txt -e ".[test]"
+	@touch $@
+
+$(VENV)/.bench: $(VENV)/.test
+	$(PIP) -c constraints.txt -e ".[test,bench]"
+	@touch $@

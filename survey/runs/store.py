@@ -1,0 +1,606 @@
+"""The run folder: what was asked, what is done, and the catalogue it becomes.
+
+    run.json                       configuration, hashes, versions, input, counts, depth kept by the detrender
+    manifest.parquet               every target and its shard, ordered by what was observed
+    searched/part-00000.parquet    one committed shard; part-00000-v2.parquet is its second version, and so on
+    features/part-00000.parquet    the views of its candidates, where it has any
+    telemetry/part-00000.parquet   all that may differ between equal runs
+    progress.csv                   last stage and status of every target
+    targets.parquet, candidates.parquet, features.parquet    the merged catalogue
+
+A shard is committed when its file in searched/ exists; it is written last and in one step. The merged files follow from
+the input, the configuration and the code alone: the same bytes however the run was cut, killed or spread.
+"""
+
+import contextlib
+import csv
+import importlib.metadata
+import io
+import json
+import os
+import platform
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from survey import schema
+from survey.config import Config, differences, hash_of
+from survey.errors import RunRefused, UsageError
+from survey.runs.folder import Folder, locked, open_folder
+from survey.runs.stages import choose_window, targets_table
+from survey.signals.detrend import depth_retention
+from survey.signals.search import resolve_engine
+from survey.stars.targets import Target
+
+RECORD = "run.json"
+MANIFEST = "manifest.parquet"
+TARGETS = "targets.parquet"
+CANDIDATES = "candidates.parquet"
+FEATURES = "features.parquet"
+PROGRESS = "progress.csv"
+PROGRESS_COLUMNS = ("target_id", "last_stage", "status", "best_period", "updated_at", "error")
+
+PACKAGES = ("transit-survey", "astropy", "jax", "numba", "numpy", "polars", "pyarrow", "ray", "scipy")
+
+PARQUET: dict[str, Any] = {
+    "version": "2.6",
+    "data_page_version": "1.0",
+    "compression": "zstd",
+    "compression_level": 3,
+    "data_page_size": 1 << 20,
+    "write_batch_size": 1024,
+    "use_dictionary": True,
+    "write_statistics": True,
+    "store_schema": True,
+}
+"""Pinned, so that equal rows are equal bytes."""
+
+GROUP_ROWS = 16_384
+"""Rows of a row group in the merged files."""
+
+NOMINAL = {"tess": (27.4, 120.0), "kepler": (1460.0, 1765.5), "k2": (80.0, 1765.5)}
+"""Baseline (d) and cadence (s) for which a run records the depth that its detrending keeps, by mission."""
+
+RETENTION_HOURS = (1.0, 2.0, 3.0, 6.0, 12.0, 24.0)
+RETENTION_DAYS = 120.0
+"""Time over which the dips for this record are injected, at least."""
+
+FILE_MB = {"tess": 2.0, "kepler": 0.5, "k2": 0.4}
+"""Typical size of one light-curve file."""
+
+SECONDS_PER_STAR = {"tess": 0.1, "kepler": 5.0, "k2": 0.3}
+"""Time of one core for a star, where the run has not measured its own: an order of magnitude."""
+
+_PART = re.compile(r"part-(\d{5,})(?:-v(\d+))?\.parquet")
+
+
+@dataclass(frozen=True)
+class Part:
+    """The latest commit of a shard."""
+
+    version: int
+    statuses: Mapping[str, int]
+    committed_at: datetime
+
+
+@dataclass(frozen=True)
+class Run:
+    """An open run folder. parts: the latest commit of every committed shard; grows with `commit`."""
+
+    folder: Folder
+    config: Config
+    record: dict[str, Any]
+    manifest: pa.Table
+    parts: dict[int, Part] = field(default_factory=dict)
+
+    @property
+    def n_shards(self) -> int:
+        return _count_shards(self.manifest)
+
+    def shard(self, number: int) -> pa.Table:
+        """Its targets, as rows of schema.TARGET, in order."""
+        first, last = np.searchsorted(self.manifest.column("shard").to_numpy(), [number, number + 1])
+        return self.manifest.slice(first, last - first).select(schema.TARGET.names).cast(schema.TARGET)
+
+
+@dataclass(frozen=True)
+class RunStatus:
+    targets: int
+    targets_done: int
+    shards: int
+    shards_done: int
+    counts: dict[str, int]
+    stars_per_hour: float | None
+    merged: bool
+
+    @property
+    def complete(self) -> bool:
+        return self.shards_done == self.shards
+
+    @property
+    def failed(self) -> int:
+        """Stars that got no answer though they should have: `failed` and `fetch_failed`."""
+        return self.counts.get("failed", 0) + self.counts.get("fetch_failed", 0)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a sweep would do. hours: of one core; cost: of those hours at `run.usd_per_hour`."""
+
+    targets: int
+    targets_todo: int
+    shards: int
+    shards_done: int
+    gigabytes: float
+    hours: float
+    cost_usd: float
+
+
+def cut_shards(targets: Iterable[Target], shard_size: int) -> pa.Table:
+    """The manifest: targets in order of mission, observations and number, so that a shard holds stars of one kind.
+
+    Raises UsageError for no target at all, and for a target that stands twice in the list.
+    """
+    ordered = sorted(targets, key=_order)
+    if not ordered:
+        raise UsageError("no targets: nothing to search")
+    doubled = [name for name, count in Counter(target.target_id for target in ordered).items() if count > 1]
+    if doubled:
+        raise UsageError(f"targets given more than once: {', '.join(doubled[:5])}; give each with all its observations")
+    table = targets_table(ordered)
+    shards = pa.array(np.arange(len(ordered)) // shard_size, pa.int32())
+    return pa.Table.from_arrays([shards, *table.columns], schema=schema.MANIFEST)
+
+
+def _order(target: Target) -> tuple[Any, ...]:
+    digits = re.search(r"(\d+)$", target.target_id)
+    return target.mission, target.observations, int(digits.group(1)) if digits else -1, target.target_id
+
+
+def plan(root: str | os.PathLike[str], config: Config, targets: Sequence[Target]) -> Plan:
+    """What a sweep of these targets into this folder would do; writes nothing and asks no archive.
+
+    Raises RunRefused where the folder holds another run.
+    """
+    folder = open_folder(root)
+    manifest = cut_shards(targets, config.run.shard_size)
+    parts: dict[int, Part] = {}
+    rate = None
+    if folder.exists(RECORD):
+        run = load_run(root)
+        _refuse_changes(run, _as_recorded(config, run.record), manifest)
+        manifest, parts, rate = run.manifest, run.parts, status(run).stars_per_hour
+    todo = manifest.filter(pc.is_in(manifest.column("shard"), pa.array(_unfinished(manifest, parts), pa.int32())))
+    rows = todo.select(["mission", "observations"]).to_pylist()
+    megabytes = sum(FILE_MB[row["mission"]] * max(1, len(row["observations"])) for row in rows)
+    hours = len(rows) / rate if rate else sum(SECONDS_PER_STAR[row["mission"]] for row in rows) / 3600.0
+    shards = _count_shards(manifest)
+    done = shards - len(_unfinished(manifest, parts))
+    return Plan(len(manifest), len(rows), shards, done, megabytes / 1000.0, hours, hours * config.run.usd_per_hour)
+
+
+@contextlib.contextmanager
+def open_run(
+    root: str | os.PathLike[str],
+    config: Config,
+    targets: Sequence[Target],
+    *,
+    source: Mapping[str, Any] | None = None,
+    asked: Mapping[str, Any] | None = None,
+) -> Iterator[Run]:
+    """Creates the run, or opens it again to go on, and holds its lock for the length of the block.
+
+    source: `Source.describe()`; asked: what the user gave (target list, sector, ...), for the record. `engine = "auto"`
+    is settled here, once for the whole run. Raises RunRefused where another process has the folder or where it holds a
+    run of another configuration, target list or science version; UsageError where it cannot be written.
+    """
+    folder = open_folder(root)
+    with locked(folder):
+        if folder.exists(RECORD):
+            run = load_run(root)
+            resolved = _as_recorded(config, run.record)
+            _refuse_changes(run, resolved, cut_shards(targets, config.run.shard_size))
+            run = Run(folder, resolved, run.record, run.manifest, run.parts)
+        else:
+            run = _create(folder, config, targets, dict(asked or {}))
+        run.record["sessions"].append({"started_at": _now(), "host": platform.node(), "source": dict(source or {})})
+        _write_record(run)
+        if run.parts and folder.local:
+            write_progress(run)
+        yield run
+
+
+def load_run(root: str | os.PathLike[str]) -> Run:
+    """An existing run, to look at. Raises UsageError where there is none."""
+    folder = open_folder(root)
+    if not folder.exists(RECORD) or not folder.exists(MANIFEST):
+        raise UsageError(f"no run in {folder.root}: start one with `survey sweep --out {folder.root}`")
+    record = json.loads(folder.read(RECORD).to_pybytes())
+    try:
+        config = Config.model_validate(record["configuration"])
+    except ValueError as error:
+        raise RunRefused(f"{folder.root} was made by another version of the survey: {error}") from None
+    manifest = pq.read_table(pa.BufferReader(folder.read(MANIFEST)), schema=schema.MANIFEST)
+    return Run(folder, config, record, manifest, _read_parts(folder))
+
+
+def _create(folder: Folder, config: Config, targets: Sequence[Target], asked: dict[str, Any]) -> Run:
+    engine = resolve_engine(config.engine, has_gpu=config.run.gpus_per_search > 0)
+    config = config.model_copy(update={"engine": engine})
+    manifest = cut_shards(targets, config.run.shard_size)
+    missions = Counter(manifest.column("mission").to_pylist())
+    record = {
+        "created_at": _now(),
+        "schema_version": schema.SCHEMA_VERSION,
+        "science_version": config.science()["science_version"],
+        "science_hash": config.science_hash(),
+        "configuration": config.model_dump(mode="json"),
+        "versions": versions(),
+        "input": asked,
+        "targets": len(manifest),
+        "targets_hash": _targets_hash(manifest),
+        "missions": dict(sorted(missions.items())),
+        "depth_retention": {mission: _retention(mission, config) for mission in sorted(missions)},
+        "sessions": [],
+    }
+    run = Run(folder, config, record, manifest)
+    folder.write(MANIFEST, _parquet(manifest))
+    return run
+
+
+def versions() -> dict[str, str]:
+    """Versions of what the numbers come from."""
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    return found
+
+
+def _retention(mission: str, config: Config) -> dict[str, Any]:
+    """Share of a transit's depth that the detrending keeps, by duration, at the mission's cadence and baseline."""
+    baseline, cadence = NOMINAL[mission]
+    window = choose_window({"baseline_d": baseline, "cadence_s": cadence, "radius": None, "logg": None}, config)
+    times = np.arange(0.0, max(baseline, RETENTION_DAYS), cadence / 86_400.0)
+    kept = depth_retention(times, config.detrend, RETENTION_HOURS, window)
+    return {
+        "cadence_s": cadence,
+        "window_d": round(window, 6),
+        "depth_kept": {
+            f"{hours:g} h": round(float(share), 4) if np.isfinite(share) else None
+            for hours, share in zip(RETENTION_HOURS, kept, strict=True)
+        },
+    }
+
+
+def _as_recorded(config: Config, record: Mapping[str, Any]) -> Config:
+    """`auto` means the engine that the run began with."""
+    if config.engine != "auto":
+        return config
+    return config.model_copy(update={"engine": record["configuration"]["engine"]})
+
+
+def _refuse_changes(run: Run, config: Config, manifest: pa.Table) -> None:
+    before = run.config.science() | {"science_version": run.record["science_version"]}
+    changes = differences(before, config.science())
+    if _targets_hash(manifest) != run.record["targets_hash"]:
+        changes.append(_explain_targets(run.manifest, manifest))
+    if changes:
+        listed = "; ".join(changes)
+        raise RunRefused(
+            f"{run.folder.root} holds another run: {listed}. Choose another --out, or run as before to go on"
+        )
+
+
+def _target_lines(manifest: pa.Table) -> list[str]:
+    rows = manifest.select(schema.TARGET.names).to_pylist()
+    return [" ".join(map(str, [row["target_id"], row["mission"], *row["observations"]])) for row in rows]
+
+
+def _targets_hash(manifest: pa.Table) -> str:
+    return hash_of(_target_lines(manifest))
+
+
+def _explain_targets(before: pa.Table, after: pa.Table) -> str:
+    old, new = set(_target_lines(before)), set(_target_lines(after))
+    parts = []
+    for word, lines in (("added", new - old), ("missing", old - new)):
+        if lines:
+            shown = sorted(lines)[:3] + ["..."] * (len(lines) > 3)
+            parts.append(f"{len(lines)} {word} ({', '.join(shown)})")
+    return f"the target list: {', '.join(parts)}"
+
+
+def _write_record(run: Run) -> None:
+    run.folder.write(RECORD, json.dumps(run.record, indent=1).encode() + b"\n")
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+# Shards
+
+
+def part_name(table: str, shard: int, version: int) -> str:
+    suffix = f"-v{version}" if version > 1 else ""
+    return f"{table}/part-{shard:05d}{suffix}.parquet"
+
+
+def _part_versions(folder: Folder, table: str) -> list[tuple[int, int]]:
+    """(shard, version) of every file of a table, in order."""
+    matches = filter(None, map(_PART.fullmatch, folder.names(table)))
+    return sorted((int(match.group(1)), int(match.group(2) or 1)) for match in matches)
+
+
+def _read_parts(folder: Folder) -> dict[int, Part]:
+    latest = dict(_part_versions(folder, "searched"))
+
+    def read(shard: int) -> Part:
+        table = _read(folder, "searched", shard, latest[shard], columns=["status"])
+        committed_at = folder.modified(part_name("searched", shard, latest[shard]))
+        return Part(latest[shard], Counter(table.column("status").to_pylist()), committed_at)
+
+    with ThreadPoolExecutor(8) as pool:
+        return dict(zip(latest, pool.map(read, latest), strict=True))
+
+
+def _read(folder: Folder, table: str, shard: int, version: int, columns: Sequence[str] | None = None) -> pa.Table:
+    return pq.read_table(pa.BufferReader(folder.read(part_name(table, shard, version))), columns=columns)
+
+
+def _count_shards(manifest: pa.Table) -> int:
+    return int(manifest.column("shard")[-1].as_py()) + 1
+
+
+def _unfinished(manifest: pa.Table, parts: Mapping[int, Part]) -> list[int]:
+    return [
+        shard
+        for shard in range(_count_shards(manifest))
+        if shard not in parts or any(parts[shard].statuses.get(word) for word in schema.RETRIED_STATUSES)
+    ]
+
+
+def todo(run: Run) -> dict[int, pa.Table]:
+    """Targets still to be done, by shard: whole shards without a commit, and of the others what is asked again."""
+    return {shard: _missing(run, shard) for shard in _unfinished(run.manifest, run.parts)}
+
+
+def _missing(run: Run, shard: int) -> pa.Table:
+    targets = run.shard(shard)
+    if shard not in run.parts:
+        return targets
+    done = _read(run.folder, "searched", shard, run.parts[shard].version, columns=["status"])
+    return targets.filter(pc.is_in(done.column("status"), pa.array(schema.RETRIED_STATUSES)))
+
+
+def commit(run: Run, shard: int, rows: pa.Table) -> pa.Table:
+    """Commits the described rows of a shard (of its missing targets, where it was committed before).
+
+    Raises AssertionError where a target is lost or doubled, SurveyError where the disk is full. Returns the telemetry.
+    """
+    version = run.parts[shard].version + 1 if shard in run.parts else 1
+    schema.check_rows(rows, _missing(run, shard).column("target_id").to_pylist())
+    kept, features = rows.select(schema.KEPT.names).cast(schema.KEPT), _features(rows)
+    telemetry = _telemetry(rows, shard, version)
+    if version > 1:
+        kept = _overlay(_read(run.folder, "searched", shard, version - 1), kept)
+        features = _overlay_features(_read_features(run, shard), features, kept)
+    schema.check_rows(kept, run.shard(shard).column("target_id").to_pylist())
+    if len(features):
+        run.folder.write(part_name("features", shard, version), _parquet(features))
+    run.folder.write(part_name("telemetry", shard, version), _parquet(telemetry))
+    run.folder.write(part_name("searched", shard, version), _parquet(kept))
+    run.parts[shard] = Part(version, Counter(kept.column("status").to_pylist()), datetime.now(UTC))
+    return telemetry
+
+
+def _overlay(before: pa.Table, after: pa.Table) -> pa.Table:
+    """`before` with the rows of the targets in `after` replaced, in the order of before."""
+    both = pa.concat_tables([before.cast(schema.KEPT), after])
+    place = {name: k for k, name in enumerate(both.column("target_id").to_pylist())}
+    return both.take([place[name] for name in before.column("target_id").to_pylist()]).combine_chunks()
+
+
+def _overlay_features(before: pa.Table, after: pa.Table, kept: pa.Table) -> pa.Table:
+    both = pa.concat_tables([before, after])
+    order = {name: k for k, name in enumerate(kept.column("target_id").to_pylist())}
+    keys = list(zip(both.column("target_id").to_pylist(), both.column("number").to_pylist(), strict=True))
+    return both.take(sorted(range(len(keys)), key=lambda k: (order[keys[k][0]], keys[k][1]))).combine_chunks()
+
+
+def _features(rows: pa.Table) -> pa.Table:
+    """The nested views of described rows as rows of schema.FEATURES."""
+    views = rows.column("views").combine_chunks()
+    flat = pc.list_flatten(views)
+    owners = rows.column("target_id").take(pc.list_parent_indices(views))
+    columns = [owners.combine_chunks(), *(pc.struct_field(flat, name) for name in schema.FEATURES.names[1:])]
+    return pa.Table.from_arrays(columns, schema=schema.FEATURES)
+
+
+def _read_features(run: Run, shard: int) -> pa.Table:
+    name = part_name("features", shard, run.parts[shard].version)
+    if not run.folder.exists(name):
+        return schema.FEATURES.empty_table()
+    return pq.read_table(pa.BufferReader(run.folder.read(name))).cast(schema.FEATURES)
+
+
+def _telemetry(rows: pa.Table, shard: int, version: int) -> pa.Table:
+    now = _now()
+    entries = []
+    for row in rows.select(["target_id", "status", "error", "tces", "trace"]).to_pylist():
+        trace, tces = row["trace"] or [], row["tces"] or []
+        best = max(tces, key=lambda tce: tce["mes"] or 0.0, default=None)
+        entries.append(
+            {
+                "target_id": row["target_id"],
+                "shard": shard,
+                "attempt": version,
+                "last_stage": "done" if row["status"] == "ok" else trace[-1]["stage"] if trace else "fetch",
+                "status": row["status"],
+                "error": row["error"],
+                "best_period": best["period"] if best else None,
+                "updated_at": now,
+                "trace": trace,
+            }
+        )
+    return schema.rows_table(entries, schema.TELEMETRY)
+
+
+def read_telemetry(run: Run) -> pa.Table:
+    """Telemetry of every commit, in order of shard and version."""
+    versions = _part_versions(run.folder, "telemetry")
+    with ThreadPoolExecutor(8) as pool:
+        tables = list(pool.map(lambda part: _read(run.folder, "telemetry", *part), versions))
+    return pa.concat_tables([schema.TELEMETRY.empty_table(), *(table.cast(schema.TELEMETRY) for table in tables)])
+
+
+# The progress table (S0.22)
+
+
+def progress_lines(telemetry: pa.Table) -> str:
+    """Lines of progress.csv, without its header."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    for row in telemetry.select(PROGRESS_COLUMNS).to_pylist():
+        period = "" if row["best_period"] is None else f"{row['best_period']:.6f}"
+        error = " ".join((row["error"] or "").split())
+        writer.writerow([row["target_id"], row["last_stage"], row["status"], period, row["updated_at"], error])
+    return text.getvalue()
+
+
+def latest(run: Run, telemetry: pa.Table) -> pa.Table:
+    """The last attempt at every target, in the order of the run."""
+    rows = {name: k for k, name in enumerate(telemetry.column("target_id").to_pylist())}
+    return telemetry.take([rows[name] for name in run.manifest.column("target_id").to_pylist() if name in rows])
+
+
+def write_progress(run: Run) -> None:
+    """progress.csv anew from the telemetry: one line a target, its last attempt."""
+    lines = progress_lines(latest(run, read_telemetry(run)))
+    run.folder.write(PROGRESS, (",".join(PROGRESS_COLUMNS) + "\n" + lines).encode())
+
+
+def append_progress(run: Run, telemetry: pa.Table) -> None:
+    """Adds lines while the run goes on; on an object store the table is written at the end only."""
+    if not run.folder.local:
+        return
+    path = Path(run.folder.path(PROGRESS))
+    with run.folder.explained(), path.open("a", encoding="utf-8") as file:
+        if file.tell() == 0:
+            file.write(",".join(PROGRESS_COLUMNS) + "\n")
+        file.write(progress_lines(telemetry))
+
+
+def status(run: Run) -> RunStatus:
+    """How far a run is. stars_per_hour: since the latest start that committed anything."""
+    counts: Counter[str] = Counter()
+    for part in run.parts.values():
+        counts.update(part.statuses)
+    return RunStatus(
+        targets=len(run.manifest),
+        targets_done=sum(counts.values()),
+        shards=run.n_shards,
+        shards_done=len(run.parts),
+        counts={word: counts[word] for word in schema.STATUSES if counts[word]},
+        stars_per_hour=_rate(run),
+        merged=run.folder.exists(TARGETS),
+    )
+
+
+def _rate(run: Run) -> float | None:
+    for session in reversed(run.record["sessions"]):
+        begin = datetime.fromisoformat(session["started_at"])
+        since = [part for part in run.parts.values() if part.committed_at >= begin]
+        seconds = max(((part.committed_at - begin).total_seconds() for part in since), default=0.0)
+        if seconds > 0:
+            return 3600.0 * sum(sum(part.statuses.values()) for part in since) / seconds
+    return None
+
+
+# The catalogue
+
+
+def merge(run: Run) -> RunStatus:
+    """Writes targets, candidates and features of a complete run. Raises UsageError where shards are missing."""
+    missing = run.n_shards - len(run.parts)
+    if missing:
+        raise UsageError(f"{run.folder.root}: {missing} of {run.n_shards} shards are not done yet; run the sweep again")
+    candidates: list[dict[str, Any]] = []
+
+    def searched() -> Iterator[pa.Table]:
+        for shard in range(run.n_shards):
+            table = _read(run.folder, "searched", shard, run.parts[shard].version).cast(schema.KEPT)
+            candidates.extend(_candidates(table))
+            yield table
+
+    _write_merged(run, TARGETS, schema.KEPT, searched())
+    _write_merged(run, FEATURES, schema.FEATURES, (_read_features(run, shard) for shard in range(run.n_shards)))
+    _write_merged(run, CANDIDATES, schema.CANDIDATE, [rank_candidates(candidates)])
+    write_progress(run)
+    result = status(run)
+    run.record["counts"] = {
+        "targets": result.targets,
+        **result.counts,
+        "tces": len(candidates),
+        "candidates": sum(bool(row["is_candidate"]) for row in candidates),
+    }
+    _write_record(run)
+    return result
+
+
+def _candidates(kept: pa.Table) -> Iterator[dict[str, Any]]:
+    names = set(schema.CANDIDATE.names)
+    for row in kept.to_pylist():
+        star = {name: value for name, value in row.items() if name in names}
+        seen = {product["observation"] for product in row["products"] or ()} - {None}
+        for tce in row["tces"] or ():
+            yield {**star, **tce, "observed": sorted(seen)}
+
+
+def rank_candidates(rows: Iterable[Mapping[str, Any]]) -> pa.Table:
+    """Rows of schema.CANDIDATE: those that pass the gate first, then the strongest; ties in the order of the run."""
+    ordered = sorted(rows, key=lambda row: (not row["is_candidate"], -(row["mes"] or 0.0)))
+    return schema.rows_table(({**row, "rank": k} for k, row in enumerate(ordered, 1)), schema.CANDIDATE)
+
+
+def _write_merged(run: Run, name: str, kind: pa.Schema, tables: Iterable[pa.Table]) -> None:
+    """Row groups of fixed length whatever the tables' lengths, so that the cuts of the run leave no trace."""
+    with run.folder.writing(name) as file, pq.ParquetWriter(file, kind, **PARQUET) as writer:
+        for group in _regroup(tables, kind):
+            writer.write_table(group, row_group_size=GROUP_ROWS)
+
+
+def _regroup(tables: Iterable[pa.Table], kind: pa.Schema) -> Iterator[pa.Table]:
+    waiting, count = [kind.empty_table()], 0
+    for table in tables:
+        waiting.append(table)
+        count += len(table)
+        while count >= GROUP_ROWS:
+            joined = pa.concat_tables(waiting)
+            yield _fresh(joined.slice(0, GROUP_ROWS))
+            waiting, count = [joined.slice(GROUP_ROWS)], count - GROUP_ROWS
+    if count:
+        yield _fresh(pa.concat_tables(waiting))
+
+
+def _fresh(table: pa.Table) -> pa.Table:
+    """The same rows in new buffers without offsets: what is encoded must not depend on how they were sliced."""
+    return table.take(np.arange(len(table))).combine_chunks()
+
+
+def _parquet(table: pa.Table) -> pa.Buffer:
+    sink = pa.BufferOutputStream()
+    writer: Callable[..., None] = pq.write_table
+    writer(table, sink, row_group_size=max(1, len(table)), **PARQUET)
+    return sink.getvalue()

@@ -1,0 +1,266 @@
+"""A sweep as a stream of shards through Ray Data, mapped over the very stages that `examine` folds.
+
+One Ray Data row is one shard: its number and its table as Arrow IPC. So nothing depends on how Ray cuts blocks, and the
+shard is the unit of the stream, of a retry and of the commit. Fetching and computing are operators of their own; this
+process takes the finished shards and commits them, so that a shard without a file is a shard to do again and nothing
+is written after the driver has gone.
+"""
+
+import contextlib
+import logging
+import os
+import re
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import ray
+import ray.data
+from ray.data.context import DataContext
+from ray.data.exceptions import ExecutionTimeoutError, SystemException
+from ray.exceptions import RayError
+
+from survey import schema
+from survey.config import Config
+from survey.errors import SurveyError, UsageError
+from survey.runs import store
+from survey.runs.folder import renew_lock
+from survey.runs.stages import STAGES, Stage, Step
+from survey.runs.store import Run, RunStatus
+from survey.stars.cache import Cache
+from survey.stars.sources import Source, open_source
+
+SHARD = pa.schema([pa.field("shard", pa.int32()), pa.field("payload", pa.large_binary())])
+
+LOGICAL_CPUS = 8
+"""Of a local Ray, at least: Ray Data takes whole CPUs for its own small tasks and stalls where there are only two."""
+
+RENEW_S = 120.0
+
+_REASON = re.compile(r"(?!ray\.)[\w.]*(Error|Exception): ")
+
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
+"""Environment of the workers: the stars are spread over processes."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """shards and stars: done of those that this sweep had to do; seconds: since it began."""
+
+    shards: int
+    shards_total: int
+    stars: int
+    stars_total: int
+    seconds: float
+    counts: dict[str, int]
+
+    @property
+    def stars_per_hour(self) -> float:
+        return 3600.0 * self.stars / self.seconds if self.seconds > 0 else 0.0
+
+    @property
+    def remaining_s(self) -> float | None:
+        """Estimated time to the end; None before the first shard."""
+        return self.seconds * (self.stars_total - self.stars) / self.stars if self.stars else None
+
+
+def sweep(
+    run: Run,
+    source: str,
+    *,
+    cache: str | None = None,
+    address: str = "local",
+    stages: Sequence[Stage] = STAGES,
+    on_progress: Callable[[Progress], None] = lambda progress: None,
+) -> RunStatus:
+    """Does what is missing of an open run, commits it shard by shard and merges the catalogue.
+
+    source: as for `open_source`; cache: folder of fetched light curves; address: `local` for a Ray of its own, `auto`
+    or ray://host:port for a cluster. An interruption at any moment loses no committed shard.
+    Raises SurveyError where the disk is full or the stream fails.
+    """
+    missing = store.todo(run)
+    if missing:
+        with started(run.config, address):
+            _stream(run, missing, source, cache, stages, on_progress)
+    return store.merge(run)
+
+
+@contextlib.contextmanager
+def started(config: Config, address: str = "local") -> Iterator[None]:
+    """Ray for the length of the block; one that runs in this process already is used and left running."""
+    if ray.is_initialized():
+        yield
+        return
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # Ray's core would tell the terminal about every actor that it could not restart if its arguments were lost.
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    common: dict[str, Any] = {
+        "log_to_driver": False,
+        "logging_level": logging.ERROR,
+        "runtime_env": {"env_vars": ONE_THREAD},
+    }
+    if address == "local":
+        common |= {
+            "num_cpus": max(LOGICAL_CPUS, 2 * (os.cpu_count() or 1)),
+            "object_store_memory": config.run.object_store_mb << 20,
+            "include_dashboard": False,
+        }
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    try:
+        ray.init(address=address, **common)
+    except ConnectionError as error:
+        raise UsageError(f"no Ray cluster at {address}: {error}") from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _stream(
+    run: Run,
+    missing: dict[int, pa.Table],
+    source: str,
+    cache: str | None,
+    stages: Sequence[Stage],
+    on_progress: Callable[[Progress], None],
+) -> None:
+    begin = renewed = time.monotonic()
+    total = sum(len(table) for table in missing.values())
+    counts: Counter[str] = Counter()
+    on_progress(Progress(0, len(missing), 0, total, 0.0, {}))
+    shards = build(missing, run.config, source, cache, stages).iter_batches(
+        batch_size=1, batch_format="pyarrow", prefetch_batches=0
+    )
+    done = 0
+    with _explained():
+        for batch in shards:
+            shard, rows = unpack(batch)
+            telemetry = store.commit(run, shard, rows)
+            store.append_progress(run, telemetry)
+            done += 1
+            counts.update(rows.column("status").to_pylist())
+            now = time.monotonic()
+            if now - renewed > RENEW_S:
+                renew_lock(run.folder)
+                renewed = now
+            on_progress(Progress(done, len(missing), sum(counts.values()), total, now - begin, dict(counts)))
+    if done != len(missing):
+        raise SurveyError(f"the stream ended after {done} of {len(missing)} shards; run again to go on")
+
+
+@contextlib.contextmanager
+def _explained() -> Iterator[None]:
+    """Turns Ray's pages into the one line that names the reason."""
+    try:
+        yield
+    except (RayError, ExecutionTimeoutError, SystemException) as error:
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+        named = [line for line in lines if _REASON.match(line)]
+        reason = (named or lines)[-1 if named else 0]
+        raise SurveyError(f"the stream failed: {reason}. What was committed is safe; run again to go on") from error
+
+
+def build(
+    missing: dict[int, pa.Table], config: Config, source: str, cache: str | None, stages: Sequence[Stage] = STAGES
+) -> ray.data.Dataset:
+    """The lazy stream: a row a shard in, a row a shard out, without the long series.
+
+    Every operator has resources of its own, so that Ray does not fuse a fetch into a search.
+    """
+    _configure(config)
+    items = [{"shard": shard, "payload": _to_ipc(table)} for shard, table in missing.items()]
+    dataset = ray.data.from_items(items, override_num_blocks=len(items))
+    groups = group_stages(stages, config, len(items))
+    for k, (group, resources) in enumerate(groups):
+        dataset = dataset.map_batches(
+            Worker,
+            fn_constructor_args=(
+                [stage.make for stage in group],
+                config,
+                (source, cache) if k == 0 else None,
+                k == len(groups) - 1,
+            ),
+            batch_size=1,
+            batch_format="pyarrow",
+            udf_modifying_row_count=False,
+            **resources,
+        )
+    return dataset
+
+
+def group_stages(
+    stages: Sequence[Stage], config: Config, n_shards: int
+) -> list[tuple[Sequence[Stage], dict[str, Any]]]:
+    """Which stages share an actor, and what it takes.
+
+    Without a GPU detrending lives with the search, which spares a process and a copy of the light curves; with one it
+    must not hold the GPU up.
+    """
+    fetchers, searchers = min(config.run.fetch_actors, n_shards), min(config.run.search_actors, n_shards)
+    fetch = (stages[:1], {"num_cpus": 0.5, "concurrency": fetchers})
+    gpus = config.run.gpus_per_search
+    if not gpus:
+        return [fetch, (stages[1:], {"num_cpus": 1, "concurrency": searchers})]
+    detrend = (stages[1:2], {"num_cpus": 1, "concurrency": searchers})
+    return [fetch, detrend, (stages[2:], {"num_cpus": 0.25, "num_gpus": gpus, "concurrency": searchers})]
+
+
+def _configure(config: Config) -> None:
+    """Ray Data's settings; they are captured when a dataset is made."""
+    context = DataContext.get_current()
+    context.enable_progress_bars = False
+    context.max_errored_blocks = 0
+    context.execution_no_progress_timeout_s = config.run.stall_s
+    limit = 0.5 * (config.run.object_store_mb << 20)
+    limits = context.execution_options.resource_limits
+    context.execution_options.resource_limits = limits.copy(object_store_memory=limit)
+
+
+class Worker:
+    """An actor's steps on the payload of one shard. opened: source and cache, for the first operator."""
+
+    def __init__(
+        self,
+        makers: Sequence[Callable[[Config, Source | None], Step]],
+        config: Config,
+        opened: tuple[str, str | None] | None,
+        last: bool,
+    ) -> None:
+        source = None
+        if opened is not None:
+            text, cache = opened
+            source = open_source(text, _share(config), cache=None if cache is None else Cache(cache))
+        self.steps = [make(config, source) for make in makers]
+        self.last = last
+
+    def __call__(self, batch: pa.Table) -> pa.Table:
+        shard, table = unpack(batch)
+        for step in self.steps:
+            table = step(table)
+        if self.last:
+            table = table.drop_columns([name for name in schema.SERIES_COLUMNS if name in table.column_names])
+        return pa.Table.from_pydict({"shard": [shard], "payload": [_to_ipc(table)]}, schema=SHARD)
+
+
+def _share(config: Config) -> Config:
+    """The configuration with this actor's part of the requests that the whole run may make."""
+    rate = config.run.requests_per_s / config.run.fetch_actors
+    return config.model_copy(update={"run": config.run.model_copy(update={"requests_per_s": rate})})
+
+
+def _to_ipc(table: pa.Table) -> bytes:
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    data: bytes = sink.getvalue().to_pybytes()
+    return data
+
+
+def unpack(batch: pa.Table) -> tuple[int, pa.Table]:
+    """Number and table of the shard in a batch of one row."""
+    payload = batch.column("payload")[0].as_buffer()
+    return batch.column("shard")[0].as_py(), pa.ipc.open_stream(payload).read_all()

@@ -1,0 +1,73 @@
+"""What the tests share: a small Ray, the real files, and the rule about skipped tests."""
+
+import os
+from collections.abc import Generator, Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+FORBID_SKIPS = "SURVEY_FORBID_SKIPS"
+"""Environment: when set, a skipped test is a failed one, so that nothing is left out unseen."""
+
+EXPECTED_SKIPS = ("no GPU",)
+"""Reasons that begin like this stay skips even then."""
+
+
+@pytest.fixture(scope="session")
+def local_ray() -> Iterator[None]:
+    """A small Ray of this process, with an imaginary GPU; workers find the tests' own modules."""
+    import ray
+
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    ray.init(
+        address="local",
+        num_cpus=8,
+        num_gpus=1,
+        object_store_memory=200 << 20,
+        include_dashboard=False,
+        log_to_driver=False,
+    )
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real TESS, Kepler and K2 files (SURVEY_TEST_DATA, else ../shared/data)."""
+    folder = Path(os.environ.get("SURVEY_TEST_DATA", ROOT.parent / "shared" / "data"))
+    if not (folder / "archive").is_dir():
+        pytest.skip(f"no real light curves in {folder}: set SURVEY_TEST_DATA")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def archive(real_data: Path) -> Path:
+    """The real files under the archive's own keys: a mirror."""
+    return real_data / "archive"
+
+
+def _forbidden(report: pytest.TestReport | pytest.CollectReport) -> str | None:
+    """Why a skipped test must not be, or None where it may."""
+    if not (report.skipped and os.environ.get(FORBID_SKIPS)) or hasattr(report, "wasxfail"):
+        return None
+    reason = str(report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr)
+    reason = reason.removeprefix("Skipped: ")
+    return None if reason.startswith(EXPECTED_SKIPS) else f"{FORBID_SKIPS} is set, and this was skipped: {reason}"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if why := _forbidden(report):
+        report.outcome, report.longrepr = "failed", why
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    report = yield
+    if why := _forbidden(report):
+        report.outcome, report.longrepr = "failed", why
+    return report

@@ -1,0 +1,203 @@
+"""The stages on stars made here: what each adds, what a failing star becomes, and that neighbours change nothing."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from survey import schema
+from survey.config import Config, load
+from survey.errors import FetchFailed, NoData, TooShort
+from survey.runs import stages
+from survey.runs.stages import STAGES, examine, rows_of, targets_table
+from survey.signals.search import FlatCurve, Tce
+from survey.stars.lightcurve import LightCurve, Product, Star
+from survey.stars.sources import Source
+from survey.stars.targets import Target
+
+CONFIG = load(overrides=["search.period_min=1", "search.period_max=6"])
+PERIOD, DURATION, DEPTH = 3.3, 3.0 / 24, 3e-3
+
+
+def make_curve(target: Target) -> LightCurve:
+    """27 d of 10-min cadences in two products; odd numbers have a planet, all a slow variation."""
+    number = int(target.target_id.split()[1])
+    if number == 104:
+        raise NoData("TIC 104: no light curve")
+    if number == 106:
+        raise FetchFailed("no route to host")
+    if number == 108:
+        raise ZeroDivisionError("a defect")
+    rng = np.random.default_rng(number)
+    times = 2000.0 + np.arange(0, 27, 1 / 144)
+    times = times[(times < 2013) | (times > 2014)]
+    flux = 1 + 2e-3 * np.sin(2 * np.pi * times / 9.1) + rng.normal(0, 4e-4, times.size)
+    if number % 2:
+        phase = (times - 2001.7 + PERIOD / 2) % PERIOD - PERIOD / 2
+        flux[np.abs(phase) < DURATION / 2] -= DEPTH
+    half = int((times < 2013).sum())
+    products = tuple(
+        Product(f"{number}-{k}.fits", "0" * 64, k, "SPOC", None, "PDCSAP_FLUX", 17087, 600.0, count)
+        for k, count in enumerate((half, times.size - half), 1)
+    )
+    return LightCurve(
+        target.target_id,
+        "tess",
+        times,
+        flux.astype(np.float32),
+        np.full(times.size, 4e-4, np.float32),
+        2457000.0,
+        products,
+        Star(magnitude=10.0, radius=1.0, logg=4.44),
+        notes=("a note",),
+    )
+
+
+class Stub:
+    """Stands for a source: `make_curve` does not ask it."""
+
+    name = "stub"
+
+
+@pytest.fixture(autouse=True)
+def stub(monkeypatch: pytest.MonkeyPatch) -> Source:
+    monkeypatch.setattr(stages.sources, "fetch", lambda target, source, config: make_curve(target))
+    return Stub()  # type: ignore[return-value]
+
+
+def targets(*numbers: int) -> list[Target]:
+    return [Target(f"TIC {number}", "tess") for number in numbers]
+
+
+def fold(chosen: Sequence[Target], source: Source, config: Config = CONFIG) -> list[pa.Table]:
+    """The tables after every stage."""
+    tables = [targets_table(chosen)]
+    for stage in STAGES:
+        tables.append(stage.make(config, source)(tables[-1]))
+    return tables[1:]
+
+
+def without_trace(table: pa.Table) -> pa.Table:
+    return table.drop_columns(["trace"])
+
+
+@pytest.mark.parametrize("numbers", [(101, 102, 104), (104, 106), (108,)])
+def test_every_stage_keeps_its_schema_whatever_fails(stub: Source, numbers: tuple[int, ...]) -> None:
+    for stage, table in zip(STAGES, fold(targets(*numbers), stub), strict=True):
+        assert table.schema.equals(stage.schema), stage.name
+        schema.check_rows(table, [f"TIC {number}" for number in numbers])
+
+
+def test_a_planet_comes_back_as_a_candidate_with_views(stub: Source) -> None:
+    row = rows_of(examine(Target("TIC 101", "tess"), CONFIG, stub))[0]
+    assert row["status"] == "ok"
+    tce = row["tces"][0]
+    assert tce["period"] == pytest.approx(PERIOD, rel=1e-3)
+    assert (tce["epoch"] - 2001.7) / PERIOD == pytest.approx(round((tce["epoch"] - 2001.7) / PERIOD), abs=0.005)
+    assert tce["epoch_bjd"] == tce["epoch"] + 2457000.0
+    assert tce["depth_ppm"] == pytest.approx(1e6 * DEPTH, rel=0.1)
+    assert tce["is_candidate"]
+    assert tce["flags"] == []
+    assert [view["number"] for view in row["views"]] == [one["number"] for one in row["tces"] if one["is_candidate"]]
+    assert len(row["views"][0]["global_view"]) == 2048
+    assert row["notes"] == ["a note"]
+    assert row["scatter_ppm"] == pytest.approx(400, rel=0.15)
+
+
+def test_a_quiet_star_has_an_empty_list_and_not_null(stub: Source) -> None:
+    row = rows_of(examine(Target("TIC 102", "tess"), CONFIG, stub))[0]
+    assert (row["status"], row["error"], row["tces"], row["views"]) == ("ok", None, [], [])
+
+
+def test_what_failed_is_a_row_with_its_reason(stub: Source) -> None:
+    rows = rows_of(fold(targets(101, 104, 106, 108), stub)[-1])
+    assert [row["status"] for row in rows] == ["ok", "no_data", "fetch_failed", "failed"]
+    assert [row["error"] for row in rows] == [
+        None,
+        "TIC 104: no light curve",
+        "no route to host",
+        "ZeroDivisionError: a defect",
+    ]
+    assert rows[1]["tces"] is None
+    assert rows[1]["trace"][0]["traceback"] is None
+    assert "make_curve" in rows[3]["trace"][0]["traceback"]
+    assert [entry["stage"] for entry in rows[0]["trace"]] == ["fetch", "detrend", "search", "describe"]
+    assert [entry["stage"] for entry in rows[3]["trace"]] == ["fetch"]
+
+
+def test_neighbours_in_a_batch_change_no_bit(stub: Source) -> None:
+    chosen = targets(101, 102, 103, 104, 105)
+    together = without_trace(fold(chosen, stub)[-1])
+    alone = pa.concat_tables([without_trace(examine(target, CONFIG, stub)) for target in chosen])
+    assert together.equals(alone)
+
+
+def test_a_batch_that_cannot_be_searched_is_searched_star_by_star(
+    stub: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen = targets(101, 102, 103)
+    expected = without_trace(fold(chosen, stub)[-1])
+    search = stages.find_tces
+
+    def fragile(curves: Sequence[FlatCurve], config: Config, engine: str) -> list[list[Tce]]:
+        if len(curves) > 1 or curves[0].flux[0] == poison:
+            raise FloatingPointError("the engine gave up")
+        return search(curves, config, engine)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(stages, "find_tces", fragile)
+    poison = -1.0
+    assert without_trace(fold(chosen, stub)[-1]).equals(expected)
+    detrended = rows_of(fold(chosen, stub)[1])[1]
+    poison = stages.flat_curve(detrended, CONFIG).flux[0]
+    rows = rows_of(fold(chosen, stub)[-1])
+    assert [row["status"] for row in rows] == ["ok", "failed", "ok"]
+    assert rows[1]["error"] == "FloatingPointError: the engine gave up"
+    assert rows[2]["tces"] == rows_of(expected)[2]["tces"]
+
+
+def test_stars_with_signals_are_detrended_again_with_these_masked(stub: Source) -> None:
+    _, detrended, searched, _ = fold(targets(101, 102), stub)
+    first, second = list(schema.series(detrended, "trend")), list(schema.series(searched, "trend"))
+    assert not np.array_equal(first[0], second[0], equal_nan=True)
+    np.testing.assert_array_equal(first[1], second[1])
+    once = load(overrides=["search.period_min=1", "search.period_max=6", "detrend.second_pass=false"])
+    _, before, after, _ = fold(targets(101), stub, once)
+    assert before.column("trend").equals(after.column("trend"))
+
+
+def test_the_window_is_three_times_the_longest_duration_searched(stub: Source) -> None:
+    row = rows_of(fold(targets(102), stub)[0])[0]
+    longest = stages.longest_duration(row["baseline_d"], CONFIG.search, stages.stellar_density(1.0, 4.44))
+    wide = CONFIG.detrend.min_window_days
+    assert stages.choose_window(row, CONFIG) == max(wide, 3 * longest)
+    given = load(overrides=["detrend.window_days=2.5"])
+    assert stages.choose_window(row, given) == 2.5
+    long_periods = load(overrides=["search.period_max=200"])
+    far = {**row, "baseline_d": 1400.0, "radius": None}
+    assert stages.choose_window(far, long_periods) > wide
+
+
+def test_the_transit_mask_is_wider_than_the_transit(stub: Source) -> None:
+    row = rows_of(examine(Target("TIC 101", "tess"), CONFIG, stub))[0]
+    tce = Tce(**{name: row["tces"][0][name] for name in stages.TCE_NAMES})
+    masked = stages.transit_mask(row["time"], [tce], CONFIG)
+    expected = CONFIG.detrend.mask_durations * tce.duration_h / 24 / tce.period
+    assert masked.mean() == pytest.approx(expected, rel=0.2)
+    assert not stages.transit_mask(row["time"], [], CONFIG).any()
+
+
+def test_a_star_that_no_trend_fits_is_too_short(stub: Source, monkeypatch: pytest.MonkeyPatch) -> None:
+    def nothing(times: np.ndarray, *args: object, **options: object) -> np.ndarray:
+        return np.full(len(times), np.nan, np.float32)
+
+    monkeypatch.setattr(stages.detrending, "detrend", nothing)
+    monkeypatch.setattr(stages.detrending, "robust_scatter", lambda flat: float("nan"))
+    row = rows_of(examine(Target("TIC 101", "tess"), CONFIG, stub))[0]
+    assert row["status"] == TooShort.status
+    assert row["tces"] is None
+
+
+def test_the_fetch_stage_needs_a_source() -> None:
+    with pytest.raises(ValueError, match="source"):
+        stages.make_fetch(CONFIG, None)
