@@ -95,14 +95,16 @@ TCE_FIELDS = [
     _field("depth_ppm", pa.float64(), "depth of the best box", "ppm"),
     _field("depth_err_ppm", pa.float64(), "its standard error, scaled by the noise at this duration", "ppm"),
     _field("snr", pa.float64(), "depth over its error in white noise"),
-    _field("mes", pa.float64(), "snr over the star's own noise level at this duration (multiple-event statistic)"),
+    _field(
+        "mes", pa.float64(), "at detection: snr over the star's own noise at this duration (multiple-event statistic)"
+    ),
     _field("sde", pa.float64(), "peak of the spectrum over its robust scatter (signal detection efficiency)"),
-    _field("max_ses", pa.float64(), "largest single-event statistic"),
-    _field("rest_mes", pa.float64(), "share of the mes that remains without the best event"),
-    _field("box_over_sine", pa.float64(), "least ratio of the snr of the box to that of a sine, over harmonics"),
+    _field("max_ses", pa.float64(), "at detection: largest single-event statistic"),
+    _field("rest_mes", pa.float64(), "at detection: share of the mes that remains without the best event"),
+    _field("box_over_sine", pa.float64(), "at detection: snr of the box over that of the best sine at a harmonic of the period"),
     _field("inverted_mes", pa.float64(), "best mes of the same light curve turned upside down"),
     _field("n_transits", pa.int32(), "transits with data"),
-    _field("scatter_beta", pa.float64(), "noise at this duration over white noise"),
+    _field("scatter_beta", pa.float64(), "at detection: noise at this duration over white noise"),
 ]
 TCE = pa.struct(TCE_FIELDS)
 

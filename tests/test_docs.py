@@ -16,6 +16,7 @@ import typer.main
 
 from survey.cli import app
 from survey.config import Config
+from survey.signals.vetting import GATE
 from tests.conftest import ROOT
 
 DOCS = ROOT / "docs"
@@ -26,6 +27,8 @@ COUNTS = {"S0": 27, "S1": 22, "S2": 11, "S3": 11, "S4": 12}
 """Features of the five predecessor systems."""
 
 IDS = [f"{system}.{number}" for system, count in COUNTS.items() for number in range(1, count + 1)]
+
+FLAGS = (*GATE, "variable_star")
 
 STATUSES = ("done", "planned")
 
@@ -198,6 +201,31 @@ def test_every_command_is_documented_and_has_help() -> None:
 def test_every_configuration_section_is_documented() -> None:
     readme = (ROOT / "README.md").read_text()
     assert not [name for name in Config.model_fields if f"`{name}`" not in readme]
+
+
+def test_the_architecture_names_every_module() -> None:
+    named = set(CODE.findall((DOCS / "architecture.md").read_text()))
+    assert not [name for name in named if name.endswith((".py", "/")) and not (ROOT / name).exists()]
+    packages = [path.parent for path in (ROOT / "survey").glob("*/*/__init__.py")]
+    inside = [
+        path for path in (ROOT / "survey").rglob("*.py") if path.name != "__init__.py" or path.parent.name == "survey"
+    ]
+    modules = [
+        str(path.relative_to(ROOT)) for path in inside if path.parent not in packages and "cli" not in path.parts
+    ]
+    modules += [f"{package.relative_to(ROOT)}/" for package in packages]
+    assert not sorted(set(modules) - named)
+
+
+def test_the_tuning_guide_names_real_keys() -> None:
+    keys = [word for word in CODE.findall((DOCS / "tuning.md").read_text()) if re.fullmatch(r"[a-z]+\.[a-z_]+", word)]
+    assert len(keys) > 20
+    assert not [key for key in keys if key != "run.json" and not is_config_key(key)]
+
+
+def test_the_algorithm_names_every_flag() -> None:
+    named = CODE.findall((DOCS / "algorithm.md").read_text())
+    assert not [flag for flag in FLAGS if flag not in named]
 
 
 def test_constraints_name_no_host_and_pin_what_the_project_needs() -> None:

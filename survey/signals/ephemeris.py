@@ -1,4 +1,4 @@
-"""When a planet transits: period, epoch and duration, and what follows from them for a list of times."""
+"""When a signal is in transit."""
 
 from typing import NamedTuple
 
@@ -9,33 +9,23 @@ Times = NDArray[np.float64]
 
 
 class Ephemeris(NamedTuple):
-    """A periodic dip. All in days; `epoch` is the middle of a transit on the time scale of the light curve."""
+    """Period, a mid-transit time, and the duration from first to last contact; all days."""
 
     period: float
     epoch: float
     duration: float
 
 
-def fold(time: Times, period: float, epoch: float) -> Times:
-    """Days from the nearest transit, in [-period/2, period/2).
-
-    time (n,) and epoch in days, on the same scale. Raises ValueError for a period that is not positive.
-    """
-    if not period > 0:
-        raise ValueError(f"a period must be above zero, not {period:g} d")
-    shifted = np.asarray(time, np.float64) - epoch
-    phase = shifted - period * np.floor(shifted / period + 0.5)
-    # The product above is rounded, so a time half a period away can land a hair outside.
-    phase[phase >= period / 2] -= period
-    phase[phase < -period / 2] = -period / 2
-    return phase
+def fold(times: Times, period: float, epoch: float) -> Times:
+    """Days from the nearest mid-transit, in [-period / 2, period / 2)."""
+    return (times - epoch + period / 2) % period - period / 2
 
 
-def transit_number(time: Times, ephemeris: Ephemeris) -> NDArray[np.int64]:
-    """The transit nearest to each time (n,), counted from the one at the epoch."""
-    return np.floor((np.asarray(time, np.float64) - ephemeris.epoch) / ephemeris.period + 0.5).astype(np.int64)
+def transit_number(times: Times, ephemeris: Ephemeris) -> NDArray[np.int64]:
+    """Number of the transit nearest to each time; 0 at the epoch."""
+    return np.floor((times - ephemeris.epoch) / ephemeris.period + 0.5).astype(np.int64)
 
 
-def in_transit(time: Times, ephemeris: Ephemeris, width: float = 1.0) -> NDArray[np.bool_]:
-    """True for times (n,) within `width` durations, centred on a transit."""
-    return np.abs(fold(time, ephemeris.period, ephemeris.epoch)) <= 0.5 * width * ephemeris.duration
+def in_transit(times: Times, ephemeris: Ephemeris, width: float = 1.0) -> NDArray[np.bool_]:
+    """Whether each time lies within `width` durations centred on a transit."""
+    return np.abs(fold(times, ephemeris.period, ephemeris.epoch)) < width * ephemeris.duration / 2

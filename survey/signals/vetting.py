@@ -37,4 +37,6 @@ def judge(tces: Sequence[Tce], config: GateConfig) -> list[tuple[str, ...]]:
 
 
 def _repeats(tce: Tce, wave: Tce) -> bool:
-    return wave.mes > tce.mes and any(abs(tce.period / (wave.period * ratio) - 1) < SAME_VARIATION for ratio in HARMONICS)
+    return wave.mes > tce.mes and any(
+        abs(tce.period / (wave.period * ratio) - 1) < SAME_VARIATION for ratio in HARMONICS
+    )

@@ -296,7 +296,7 @@ def true_harmonic(hunt: Hunt, measured: Measure, config: SearchConfig) -> Measur
         period = measured.box.period / divisor
         if period < config.period_min:
             continue
-        shorter = _refit(hunt, replace(measured.box, period=period))
+        shorter = _refit(hunt, replace(measured.box, period=period), config)
         if shorter is not None and is_periodic(shorter, config) and shorter.mes > SHORTER_GAIN * measured.mes:
             return shorter
     for multiple in (2, 3):
@@ -304,7 +304,7 @@ def true_harmonic(hunt: Hunt, measured: Measure, config: SearchConfig) -> Measur
         if phase is None:
             continue
         box = measured.box
-        longer = _refit(hunt, Box(box.period * multiple, box.epoch + phase * box.period, box.duration))
+        longer = _refit(hunt, Box(box.period * multiple, box.epoch + phase * box.period, box.duration), config)
         if longer is not None and is_periodic(longer, config) and longer.mes >= config.threshold:
             return longer
     return measured
@@ -334,13 +334,14 @@ def _group_depth(measured: Measure, group: Mask) -> tuple[float, float]:
     return mean, max(white, scatter)
 
 
-def _refit(hunt: Hunt, box: Box) -> Measure | None:
+def _refit(hunt: Hunt, box: Box, config: SearchConfig) -> Measure | None:
     """Measure a box after letting period, epoch and duration settle close to where they are."""
     step = box.period * box.duration / (2 * max(hunt.dips.baseline, box.period))
     better = fit.refine(hunt.dips, hunt.keep, box.period, step, hunt.rung)
     settled = fit.measure(hunt.dips, hunt.keep, better) if better is not None else None
     exact = fit.measure(hunt.dips, hunt.keep, box)
-    return max((m for m in (settled, exact) if m is not None), key=lambda m: m.mes, default=None)
+    fits = [m for m in (settled, exact) if m is not None]
+    return max((m for m in fits if is_periodic(m, config)), key=lambda m: m.snr, default=exact)
 
 
 # --- what is reported ----------------------------------------------------------------------------------------------
@@ -421,10 +422,10 @@ def ephemeris_errors(measured: Measure, step: float) -> tuple[float, float]:
 
 
 def remeasure(curve: FlatCurve, tces: Sequence[Tce], config: SearchConfig) -> list[Tce]:
-    """The same signals measured again in a curve that was detrended with their transits masked.
+    """The same signals in a curve that was detrended with their transits masked: what they are, not whether they are.
 
-    Period, epoch and duration may settle; what came out of the spectra (sde, inverted_mes) is kept. A signal that is no
-    longer there (it was made by the trend) comes back with the low MES it then has.
+    Period, epoch, duration, depth and snr may settle. What the detection rests on (mes and its parts, sde,
+    inverted_mes) stays as it was: a trend that was interpolated through a dip deepens noise as well as transits.
     """
     hunt = start_hunt(curve, config)
     boxes = [Box(tce.period, tce.epoch, tce.duration_h / 24) for tce in tces]
@@ -434,12 +435,21 @@ def remeasure(curve: FlatCurve, tces: Sequence[Tce], config: SearchConfig) -> li
         for other in boxes:
             if other is not box:
                 keep &= ~fit.in_transit(hunt.dips, other, 1.5)
-        settled = _refit(replace(hunt, keep=keep), box)
-        if settled is None:
-            again.append(tce)
-        else:
-            again.append(_make_tce(tce.number, settled, hunt.dips, keep, tce.sde, tce.inverted_mes))
+        settled = _refit(replace(hunt, keep=keep), box, config)
+        again.append(tce if settled is None else _as_now(tce, settled, hunt.dips, keep))
     return again
+
+
+def _as_now(tce: Tce, settled: Measure, dips: Dips, keep: Mask) -> Tce:
+    now = _make_tce(tce.number, settled, dips, keep, tce.sde, tce.inverted_mes)
+    return replace(
+        now,
+        mes=tce.mes,
+        max_ses=tce.max_ses,
+        rest_mes=tce.rest_mes,
+        box_over_sine=tce.box_over_sine,
+        scatter_beta=tce.scatter_beta,
+    )
 
 
 def _two_pass(curve: FlatCurve, config: SearchConfig) -> list[Tce]:
