@@ -30,9 +30,9 @@ IDS = [f"{system}.{number}" for system, count in COUNTS.items() for number in ra
 
 FLAGS = (*GATE, "variable_star")
 
-STATUSES = ("done", "planned")
+STATUSES = ("done", "part", "planned")
 
-CODE = re.compile(r"`([^`]+)`")
+CODE = re.compile(r"`([^`\n]+)`")
 TEST = re.compile(r"tests/[\w/]+\.py(?:::\w+)?")
 LINK = re.compile(r"\[[^\]]*\]\(([^)#\s]+)[^)]*\)")
 FENCE = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -41,7 +41,7 @@ FENCE = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
 def table_rows(page: Path) -> Iterator[list[str]]:
     """The cells of every table row whose first cell is the id of a feature."""
     for line in page.read_text().splitlines():
-        cells = [cell.strip() for cell in line.strip().strip("|").split(" | ")]
+        cells = [cell.strip() for cell in line.split("|")[1:-1]]
         if line.startswith("| S") and re.fullmatch(r"S\d\.\d+", cells[0]):
             yield cells
 
@@ -53,7 +53,7 @@ def features() -> dict[str, tuple[str, str, str, str]]:
 
 
 @cache
-def tests_of(path: Path) -> frozenset[str]:
+def names_in(path: Path) -> frozenset[str]:
     tree = ast.parse(path.read_text())
     return frozenset(node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef))
 
@@ -75,6 +75,11 @@ def commands() -> dict[str, Any]:
                 yield " ".join((*words, name)), command
 
     return dict(leaves(typer.main.get_command(app), ()))
+
+
+def code_words(page: Path) -> list[str]:
+    """What stands in backticks, blocks of code aside."""
+    return CODE.findall(FENCE.sub("", page.read_text()))
 
 
 def wrong_command(line: str) -> str | None:
@@ -110,7 +115,7 @@ def wrong_place(text: str) -> str | None:
         return None if importlib.util.find_spec(text.split()[2]) else f"no module: {text}"
     if text.startswith("survey."):
         return wrong_name(text)
-    if "/" in text:
+    if "/" in text or text.isupper():
         return None if (ROOT / text).exists() else f"no file: {text}"
     return None if is_config_key(text.split("=")[0]) else f"neither command, name, file nor configuration key: {text}"
 
@@ -128,7 +133,7 @@ def wrong_test(reference: str) -> str | None:
     path, _, name = reference.partition("::")
     if not (ROOT / path).is_file():
         return f"no file: {reference}"
-    return None if not name or name in tests_of(ROOT / path) else f"no such test: {reference}"
+    return None if not name or name in names_in(ROOT / path) else f"no such test: {reference}"
 
 
 def shell_lines(page: Path) -> Iterator[str]:
@@ -204,7 +209,7 @@ def test_every_configuration_section_is_documented() -> None:
 
 
 def test_the_architecture_names_every_module() -> None:
-    named = set(CODE.findall((DOCS / "architecture.md").read_text()))
+    named = set(code_words(DOCS / "architecture.md"))
     assert not [name for name in named if name.endswith((".py", "/")) and not (ROOT / name).exists()]
     packages = [path.parent for path in (ROOT / "survey").glob("*/*/__init__.py")]
     inside = [
@@ -218,13 +223,13 @@ def test_the_architecture_names_every_module() -> None:
 
 
 def test_the_tuning_guide_names_real_keys() -> None:
-    keys = [word for word in CODE.findall((DOCS / "tuning.md").read_text()) if re.fullmatch(r"[a-z]+\.[a-z_]+", word)]
+    keys = [word for word in code_words(DOCS / "tuning.md") if re.fullmatch(r"[a-z]+\.[a-z_]+", word)]
     assert len(keys) > 20
     assert not [key for key in keys if key != "run.json" and not is_config_key(key)]
 
 
 def test_the_algorithm_names_every_flag() -> None:
-    named = CODE.findall((DOCS / "algorithm.md").read_text())
+    named = code_words(DOCS / "algorithm.md")
     assert not [flag for flag in FLAGS if flag not in named]
 
 

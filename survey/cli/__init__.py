@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from survey.cli import archives, doctor, runs, stars
+from survey.cli import archives, doctor, runs, stars, sweep
 from survey.errors import SurveyError, UsageError
 
 INTERRUPTED = 130
@@ -25,6 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+sweep.register(app)
 runs.register(app)
 stars.register(app)
 archives.register(app)

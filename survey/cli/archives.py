@@ -8,7 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from survey.cli.options import default_cache
-from survey.cli.tables import make_console, size
+from survey.cli.tables import say, show, size
 from survey.errors import UsageError
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def cache_du(folder: CacheFolder = None) -> None:
     """How many light curves are kept, how large they are, and how many are known not to exist."""
     opened = _open_cache(folder)
     usage = opened.usage()
-    make_console(soft_wrap=True).print(
+    say(
         f"{escape(str(opened.folder))}: {usage.files:,} files, {size(usage.n_bytes)}, "
         f"{usage.missing:,} known to be missing in the archive"
     )
@@ -57,12 +57,9 @@ def cache_verify(folder: CacheFolder = None) -> None:
     """Compare every file with its checksum; damaged ones are removed, and fetched again when they are needed."""
     opened = _open_cache(folder)
     damaged = opened.verify()
-    console = make_console(soft_wrap=True)
     for key in damaged:
-        console.print(f"removed {escape(key)}: damaged")
-    console.print(
-        f"{escape(str(opened.folder))}: {opened.usage().files:,} files are whole, {len(damaged)} were damaged"
-    )
+        say(f"removed {escape(key)}: damaged")
+    say(f"{escape(str(opened.folder))}: {opened.usage().files:,} files are whole, {len(damaged)} were damaged")
     if damaged:
         raise typer.Exit(1)
 
@@ -84,9 +81,7 @@ def cache_prune(
     opened = _open_cache(folder)
     limit = None if max_size is None else parse_size(max_size)
     removed = opened.prune(max_bytes=limit, older_than_days=older_than)
-    make_console(soft_wrap=True).print(
-        f"{escape(str(opened.folder))}: {removed:,} files removed, {size(opened.usage().n_bytes)} left"
-    )
+    say(f"{escape(str(opened.folder))}: {removed:,} files removed, {size(opened.usage().n_bytes)} left")
 
 
 _SIZES = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
@@ -127,9 +122,7 @@ def catalogs_fetch(
     from survey.stars.catalogs import fetch_catalogs
 
     for table in fetch_catalogs(folder, base_url=url, names=names or None):
-        make_console(soft_wrap=True).print(
-            f"{table.name}: {table.rows:,} rows, {size(table.bytes)}, {escape(str(table.path))}"
-        )
+        say(f"{table.name}: {table.rows:,} rows, {size(table.bytes)}, {escape(str(table.path))}")
 
 
 @catalogs.command("path", epilog="Example: ls $(survey catalogs path)")
@@ -152,7 +145,7 @@ def catalogs_list(folder: FolderOption = None) -> None:
             table.add_row(name, "–", "not there")
         else:
             table.add_row(name, f"{len(load_table(name, folder)):,}", escape(str(path)))
-    make_console().print(table)
+    show(table)
 
 
 # Simulation
@@ -177,9 +170,8 @@ def simulate_archive(
         truth = many_stars(out, stars, seed=seed) if plain else write_archive(out, n_stars=stars, seed=seed)
     except OSError as error:
         raise UsageError(f"cannot write {out}: {error.strerror}") from None
-    console = make_console(soft_wrap=True)
-    console.print(f"{stars:,} stars with {len(truth):,} signals in {escape(str(out))}; the signals are in truth.csv")
-    console.print(
+    say(f"{stars:,} stars with {len(truth):,} signals in {escape(str(out))}; the signals are in truth.csv")
+    say(
         f"next: survey sweep --source mirror:{escape(str(out))} --targets {escape(str(out / 'targets.txt'))}",
         style="dim",
     )
@@ -199,7 +191,6 @@ def simulate_samples(
         paths = simulated.simulate_samples(out, formats, n_samples)
     except OSError as error:
         raise UsageError(f"cannot write {out}: {error.strerror}") from None
-    console = make_console(soft_wrap=True)
     for path in paths:
-        console.print(escape(str(path)))
-    console.print(f"next: survey score {escape(str(paths[min(2, len(paths) - 1)]))}", style="dim")
+        say(escape(str(path)))
+    say(f"next: survey score {escape(str(paths[min(2, len(paths) - 1)]))}", style="dim")

@@ -14,7 +14,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from survey.cli.tables import make_console
+from survey.cli.tables import show
 from survey.errors import SurveyError
 
 GIB = 1 << 30
@@ -56,7 +56,7 @@ def doctor(
         for finding in check():
             table.add_row(MARKS[finding.verdict], finding.subject, escape(finding.words))
             bad += finding.verdict == "bad"
-    make_console().print(table)
+    show(table)
     if bad:
         raise typer.Exit(1)
 

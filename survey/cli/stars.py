@@ -23,7 +23,7 @@ from survey.cli.options import (
     load_resolver,
     open_source,
 )
-from survey.cli.tables import STATUS_STYLES, make_console, number, tce_table
+from survey.cli.tables import STATUS_STYLES, number, say, show, tce_table
 from survey.errors import StarError, UsageError
 
 if TYPE_CHECKING:
@@ -169,18 +169,18 @@ def _examine(text: str, query: Query) -> dict[str, Any]:
 
 
 def _say_star(row: Mapping[str, Any]) -> None:
-    console = make_console()
-    console.print(f"[bold]{escape(row['target_id'])}[/]  [dim]{escape(_star_words(row))}[/]", soft_wrap=True)
+    say(f"[bold]{escape(row['target_id'])}[/]  [dim]{escape(_star_words(row))}[/]")
     if row["status"] != "ok":
         style = STATUS_STYLES.get(row["status"], "")
-        console.print(f"  [{style}]{row['status']}[/]: {escape(row['error'] or '')}\n", soft_wrap=True)
+        say(f"  [{style}]{row['status']}[/]: {escape(row['error'] or '')}\n")
         return
     for note in row.get("notes") or ():
-        console.print(f"  [yellow]note:[/] {escape(note)}", soft_wrap=True)
+        say(f"  [yellow]note:[/] {escape(note)}")
     if row["tces"]:
-        console.print(tce_table(row["tces"]), "")
+        show(tce_table(row["tces"]))
+        say()
     else:
-        console.print("  no signal above the threshold\n")
+        say("  no signal above the threshold\n")
 
 
 def _star_words(row: Mapping[str, Any]) -> str:
@@ -273,7 +273,7 @@ def plot(
         paths = [(out or Path()) / f"{sheet.sheet_name(row, signal)}.png" for signal in signals]
     for drawn, path in zip(signals, paths, strict=True):
         png, sidecar = sheet.write_sheet(row, drawn, query.config, path)
-        make_console(soft_wrap=True).print(f"{escape(str(png))}  [dim]{escape(str(sidecar))}[/]")
+        say(f"{escape(str(png))}  [dim]{escape(str(sidecar))}[/]")
 
 
 def _examined(text: str, query: Query, *, searched: bool) -> dict[str, Any]:

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 NOTHING = "–"
 
+SHOWN_CANDIDATES = 20
+"""Rows of a table of candidates, where nobody says how many."""
+
 PLAIN_WIDTH = 150
 """Columns of a line where there is no terminal that could tell."""
 
@@ -27,10 +30,19 @@ STATUS_STYLES = {
 }
 
 
-def make_console(*, soft_wrap: bool = False) -> Console:
+def make_console() -> Console:
     """Standard output; wide where it goes to a file."""
     width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else PLAIN_WIDTH
-    return Console(highlight=False, width=width, soft_wrap=soft_wrap)
+    return Console(highlight=False, width=width)
+
+
+def say(words: str = "", style: str | None = None) -> None:
+    """Print a line, which is not broken where a terminal is narrow: paths and commands are to be copied."""
+    make_console().print(words, style=style, soft_wrap=True)
+
+
+def show(table: Table) -> None:
+    make_console().print(table)
 
 
 def size(n_bytes: float) -> str:

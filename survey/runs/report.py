@@ -279,17 +279,6 @@ def count_recovered(recovered: Iterable[Recovered]) -> Iterator[tuple[str, Count
 # Progress
 
 
-def latest_progress(run: Run) -> pa.Table:
-    """Telemetry of the latest attempt of every target that was tried, in the order of the manifest."""
-    telemetry = store.read_telemetry(run)
-    latest: dict[str, tuple[int, int]] = {}
-    names, attempts = (telemetry.column(name).to_pylist() for name in ("target_id", "attempt"))
-    for k, (name, attempt) in enumerate(zip(names, attempts, strict=True)):
-        latest[name] = max(latest.get(name, (0, 0)), (attempt, k))
-    order = [latest[name][1] for name in run.manifest.column("target_id").to_pylist() if name in latest]
-    return telemetry.take(pa.array(order, pa.int64()))
-
-
 def stage_seconds(telemetry: pa.Table) -> dict[str, float]:
     """Mean seconds that a star spent in each stage that it came to, in the order of the stages."""
     spent: dict[str, list[float]] = {}

@@ -68,6 +68,9 @@ LOCAL_DURATIONS: Final = 3.0
 MARKED_OTHERS: Final = 60
 """Transits of another signal are marked up to this many."""
 
+PANELS: Final = {"nothing": (2.4, 2.4), "single": (2.2, 2.2, 2.9), "periodic": (2.2, 2.2, 2.2, 2.8)}
+"""Heights of the rows of panels, inches."""
+
 LOCAL_BINS: Final = 45
 GLOBAL_BINS: Final = 200
 
@@ -196,17 +199,19 @@ def draw_sheet(row: Row, tce: Signal | None, config: Config) -> "Figure":
     from matplotlib.figure import Figure
 
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(12.0, 13.0 if tce else 7.6), dpi=110)
-        heights = [1.5, 1.5, 1.5, 1.9] if tce else [1, 1]
+        heights = PANELS["nothing" if tce is None else "single" if tce["period"] is None else "periodic"]
+        head, foot = 2.0 if tce else 1.5, 0.58
+        tall = head + foot + sum(heights) + 0.75 * (len(heights) - 1)
+        figure = Figure(figsize=(12.0, tall), dpi=110)
         grid = figure.add_gridspec(
             len(heights),
             8,
             height_ratios=heights,
             left=0.075,
             right=0.975,
-            top=0.845 if tce else 0.80,
-            bottom=0.045 if tce else 0.075,
-            hspace=0.38,
+            top=1.0 - head / tall,
+            bottom=foot / tall,
+            hspace=0.75 * len(heights) / sum(heights),
             wspace=0.45,
         )
         flat = flat_curve(row, config)
@@ -216,11 +221,14 @@ def draw_sheet(row: Row, tce: Signal | None, config: Config) -> "Figure":
         _draw_flat(figure.add_subplot(grid[1, :]), row, tce, flat, axis)
         if tce:
             orbit = ephemeris_of(tce, row)
-            _draw_global(figure.add_subplot(grid[2, :]), tce, flat, orbit)
-            local = figure.add_subplot(grid[3, 0:4])
-            _draw_local(local, tce, flat, orbit)
-            _draw_odd_even(figure.add_subplot(grid[3, 4:6], sharey=local), tce, flat, orbit)
-            _draw_opposite(figure.add_subplot(grid[3, 6:8], sharey=local), flat, orbit)
+            if tce["period"] is None:
+                _draw_local(figure.add_subplot(grid[2, :]), tce, flat, orbit)
+            else:
+                _draw_global(figure.add_subplot(grid[2, :]), tce, flat, orbit)
+                local = figure.add_subplot(grid[3, 0:4])
+                _draw_local(local, tce, flat, orbit)
+                _draw_odd_even(figure.add_subplot(grid[3, 4:6], sharey=local), tce, flat, orbit)
+                _draw_opposite(figure.add_subplot(grid[3, 6:8], sharey=local), flat, orbit)
     return figure
 
 
@@ -299,7 +307,9 @@ def _numbers(tce: Signal, row: Row) -> list[tuple[str, str, str]]:
 
     system = TIME_SYSTEMS.get(row["time_zero"], f"BJD − {row['time_zero']:.0f}")
     return [
-        ("period", "single" if tce["period"] is None else f"{tce['period']:.6f}", error("period_err", "d")),
+        ("period", "one transit", "")
+        if tce["period"] is None
+        else ("period", f"{tce['period']:.6f}", error("period_err", "d")),
         (f"epoch, {system}", number("epoch", ".4f"), error("epoch_err", "d")),
         ("duration", number("duration_h", ".2f"), "h"),
         ("depth", number("depth_ppm", ".0f"), error("depth_err_ppm", "ppm")),
@@ -339,7 +349,7 @@ def _draw_flat(axes: "Axes", row: Row, tce: Signal | None, flat: FlatCurve, axis
         low -= 0.09 * (high - low)
         axes.plot(marks, np.full(len(marks), low + 0.04 * (high - low)), "^", ms=5, color=MODEL, mew=0)
         _mark_others(axes, row, tce, flat, axis)
-        axes.set_title(f"Detrended, {len(numbers)} transits marked")
+        axes.set_title(f"Detrended, {len(numbers)} transit{'s' if len(numbers) != 1 else ''} marked")
     axes.set_ylim(low, high)
     axes.set_ylabel("flux − 1 (ppm)")
     _time_axis(axes, row, axis)
@@ -371,10 +381,6 @@ def _time_axis(axes: "Axes", row: Row, axis: Axis) -> None:
 
 
 def _draw_global(axes: "Axes", tce: Signal, flat: FlatCurve, orbit: Ephemeris) -> None:
-    if tce["period"] is None:
-        axes.set_title("One transit: nothing to fold")
-        axes.set_axis_off()
-        return
     phase = fold(flat.time, orbit.period, orbit.epoch) / orbit.period
     phase = np.where(phase < -0.25, phase + 1.0, phase)
     ppm = 1e6 * (flat.flux - 1.0)
@@ -397,8 +403,8 @@ def _draw_local(axes: "Axes", tce: Signal, flat: FlatCurve, orbit: Ephemeris) ->
     hours, ppm = _near(flat, orbit, orbit.epoch)
     axes.plot(hours, ppm, ".", ms=_marker(len(ppm)), color=POINTS, alpha=0.45, mew=0, rasterized=True)
     half = 12.0 * orbit.duration
-    span = 24.0 * LOCAL_DURATIONS * orbit.duration
-    edges = np.linspace(-span, span, LOCAL_BINS + 1)
+    span = _span(orbit)
+    edges = np.linspace(-span, span, min(LOCAL_BINS, max(12, len(ppm) // 6)) + 1)
     centre, mean, error = bin_means(hours, ppm, edges)
     axes.errorbar(centre, mean, error, fmt="o", ms=4.5, lw=1.1, color=BINNED, mew=0, label="bins")
     depth = -tce["depth_ppm"]

@@ -71,9 +71,10 @@ GROUP_ROWS = 16_384
 NOMINAL = {"tess": (27.4, 120.0), "kepler": (1460.0, 1765.5), "k2": (80.0, 1765.5)}
 """Baseline (d) and cadence (s) for which a run records the depth that its detrending keeps, by mission."""
 
-RETENTION_HOURS = (1.0, 2.0, 3.0, 6.0, 12.0, 24.0)
 RETENTION_DAYS = 120.0
 """Time over which the dips for this record are injected, at least."""
+
+RETENTION_HOURS = (1.0, 2.0, 3.0, 6.0, 12.0, 24.0)
 
 FILE_MB = {"tess": 2.0, "kepler": 0.5, "k2": 0.4}
 """Typical size of one light-curve file."""
@@ -416,7 +417,8 @@ def _overlay_features(before: pa.Table, after: pa.Table, kept: pa.Table) -> pa.T
     both = pa.concat_tables([before, after])
     order = {name: k for k, name in enumerate(kept.column("target_id").to_pylist())}
     keys = list(zip(both.column("target_id").to_pylist(), both.column("number").to_pylist(), strict=True))
-    return both.take(sorted(range(len(keys)), key=lambda k: (order[keys[k][0]], keys[k][1]))).combine_chunks()
+    places = sorted(range(len(keys)), key=lambda k: (order[keys[k][0]], keys[k][1]))
+    return both.take(pa.array(places, pa.int64())).combine_chunks()
 
 
 def _features(rows: pa.Table) -> pa.Table:
@@ -482,7 +484,8 @@ def progress_lines(telemetry: pa.Table) -> str:
 def latest(run: Run, telemetry: pa.Table) -> pa.Table:
     """The last attempt at every target, in the order of the run."""
     rows = {name: k for k, name in enumerate(telemetry.column("target_id").to_pylist())}
-    return telemetry.take([rows[name] for name in run.manifest.column("target_id").to_pylist() if name in rows])
+    places = [rows[name] for name in run.manifest.column("target_id").to_pylist() if name in rows]
+    return telemetry.take(pa.array(places, pa.int64()))
 
 
 def write_progress(run: Run) -> None:

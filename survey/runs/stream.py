@@ -19,6 +19,7 @@ from typing import Any
 import pyarrow as pa
 import ray
 import ray.data
+import ray.util.client
 from ray.data.context import DataContext
 from ray.data.exceptions import ExecutionTimeoutError, SystemException
 from ray.exceptions import RayError
@@ -132,12 +133,10 @@ def _stream(
     total = sum(len(table) for table in missing.values())
     counts: Counter[str] = Counter()
     on_progress(Progress(0, len(missing), 0, total, 0.0, {}))
-    shards = build(missing, run.config, source, cache, stages).iter_batches(
-        batch_size=1, batch_format="pyarrow", prefetch_batches=0
-    )
+    iterate = _iterate_afar if ray.util.client.ray.is_connected() else _iterate
     done = 0
     with _explained():
-        for batch in shards:
+        for batch in iterate(missing, run.config, source, cache, stages):
             shard, rows = unpack(batch)
             telemetry = store.commit(run, shard, rows)
             store.append_progress(run, telemetry)
@@ -150,6 +149,30 @@ def _stream(
             on_progress(Progress(done, len(missing), sum(counts.values()), total, now - begin, dict(counts)))
     if done != len(missing):
         raise SurveyError(f"the stream ended after {done} of {len(missing)} shards; run again to go on")
+
+
+def _iterate(
+    missing: dict[int, pa.Table], config: Config, source: str, cache: str | None, stages: Sequence[Stage]
+) -> Iterator[pa.Table]:
+    """The finished shards, as they come."""
+    dataset = build(missing, config, source, cache, stages)
+    return iter(dataset.iter_batches(batch_size=1, batch_format="pyarrow", prefetch_batches=0))
+
+
+class Afar:
+    """The stream inside the cluster, for a driver that is only its client: Ray Data does not run through ray://."""
+
+    def __init__(self, *arguments: Any) -> None:
+        self.shards = _iterate(*arguments)
+
+    def take(self) -> pa.Table | None:
+        return next(self.shards, None)
+
+
+def _iterate_afar(*arguments: Any) -> Iterator[pa.Table]:
+    afar = ray.remote(num_cpus=0)(Afar).remote(*arguments)
+    while (batch := ray.get(afar.take.remote())) is not None:
+        yield batch
 
 
 @contextlib.contextmanager

@@ -55,7 +55,8 @@ VIEW_SPECS = {
 class Views:
     """Both views of a signal, their scatter in each bin, and which bins were empty (fields as `schema.FEATURES`).
 
-    The star's normal light is 0; scale_ppm is the depth (ppm) that stands as -1 in the local view.
+    The star's normal light is 0; scale_ppm is the depth (ppm) that stands as -1 in the local view. Without a
+    dip to divide by, views are in units of the flux and scale_ppm is 1e6.
     """
 
     global_view: Floats
@@ -86,16 +87,20 @@ def make_views(time: NDArray[np.float64], flux: NDArray[np.floating], ephemeris:
     scales = (depth, depth) if spec.normalise == "depth" else (_drop(wide[0]), _drop(close[0]))
     global_view, global_scatter = _scaled(*wide[:2], scales[0])
     local_view, local_scatter = _scaled(*close[:2], scales[1])
-    return Views(global_view, local_view, global_scatter, local_scatter, wide[2], close[2], float(scales[1] * 1e6))
+    return Views(global_view, local_view, global_scatter, local_scatter, wide[2], close[2], 1e6 * _unit(scales[1]))
 
 
 def _drop(view: NDArray[np.float64]) -> float:
     return float(np.median(view) - view.min())
 
 
+def _unit(scale: float) -> float:
+    return scale if scale > 0 else 1.0
+
+
 def _scaled(view: NDArray[np.float64], scatter: NDArray[np.float64], scale: float) -> tuple[Floats, Floats]:
     """Median 0 and the depth -1; a view without any dip stays in units of the flux."""
-    unit = scale if scale > 0 else 1.0
+    unit = _unit(scale)
     return ((view - np.median(view)) / unit).astype(np.float32), (scatter / unit).astype(np.float32)
 
 

@@ -31,6 +31,7 @@ RAY = str(Path(sys.executable).with_name("ray"))
 @dataclass(frozen=True)
 class Head:
     url: str
+    client: str
     environment: dict[str, str]
 
 
@@ -76,7 +77,7 @@ def head() -> Iterator[Head]:
             assert process.poll() is None
             assert time.monotonic() < deadline
             time.sleep(0.5)
-        yield Head(url, environment)
+        yield Head(url, f"ray://127.0.0.1:{client}", environment)
     finally:
         family = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
         process.kill()
@@ -88,16 +89,35 @@ def head() -> Iterator[Head]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def test_a_sweep_runs_as_a_job(head: Head, tmp_path: Path) -> None:
-    write_archive(tmp_path / "archive", kinds=["planet", "quiet", "truncated"])
-    run = tmp_path / "run"
-    command = [RAY, "job", "submit", f"--address={head.url}", "--working-dir=.", "--"]
-    command += ["python", "-m", "jobs.sweep", f"--source=mirror:{tmp_path / 'archive'}", f"--out={run}"]
-    done = subprocess.run(command, cwd=working_folder(tmp_path), env=head.environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
+@pytest.fixture(scope="module")
+def archive_here(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("jobs") / "archive"
+    write_archive(folder, kinds=["planet", "quiet", "truncated"])
+    return folder
+
+
+def check(run: Path) -> None:
     rows = pq.read_table(run / store.TARGETS).to_pylist()
     assert sorted(row["status"] for row in rows) == ["bad_file", "ok", "ok"]
     assert any(row["tces"] for row in rows)
+
+
+def test_a_sweep_runs_as_a_job(head: Head, archive_here: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    command = [RAY, "job", "submit", f"--address={head.url}", "--working-dir=.", "--"]
+    command += ["python", "-m", "jobs.sweep", f"--source=mirror:{archive_here}", f"--out={run}"]
+    done = subprocess.run(command, cwd=working_folder(tmp_path), env=head.environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    check(run)
+
+
+def test_a_client_of_a_cluster_keeps_the_run_folder(head: Head, archive_here: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    command = [sys.executable, "-m", "survey", "sweep", f"--source=mirror:{archive_here}", f"--out={run}"]
+    command += [f"--address={head.client}"]
+    done = subprocess.run(command, cwd=ROOT, env=head.environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    check(run)
 
 
 def working_folder(place: Path) -> Path:

@@ -1,0 +1,405 @@
+"""`survey sweep`: from a list of stars to a run folder with a ranked catalogue."""
+
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from survey.cli.options import (
+    CacheOption,
+    CatalogsOption,
+    EngineOption,
+    MissionName,
+    PresetOption,
+    SetOption,
+    SourceOption,
+    choose_cache,
+    is_remote,
+    load_config,
+    load_resolver,
+    open_source,
+)
+from survey.cli.tables import (
+    SHOWN_CANDIDATES,
+    candidate_table,
+    counts_words,
+    make_console,
+    recovery_table,
+    say,
+    show,
+    size,
+    span,
+)
+from survey.errors import UsageError
+
+if TYPE_CHECKING:
+    from survey.config import Config
+    from survey.runs.store import Run, RunStatus
+    from survey.runs.stream import Progress
+    from survey.stars.sources import Source
+    from survey.stars.targets import Target
+
+FINISHED_WITH_FAILED = 3
+
+SHOWN_PROBLEMS = 5
+
+PLAIN_PROGRESS_S = 5.0
+"""Where there is no terminal, a line of progress at most this often."""
+
+
+def register(app: typer.Typer) -> None:
+    app.command("sweep", no_args_is_help=True)(sweep)
+
+
+def sweep(
+    targets: Annotated[
+        str | None,
+        typer.Option(
+            "--targets",
+            metavar="FILE|-",
+            help="Stars to search: text, CSV or Parquet with a target column; - reads standard input.",
+            show_default=False,
+        ),
+    ] = None,
+    sector: Annotated[
+        str | None, typer.Option("--sector", metavar="LIST", help="TESS sectors: 1,14-16", show_default=False)
+    ] = None,
+    quarter: Annotated[
+        str | None, typer.Option("--quarter", metavar="LIST", help="Kepler quarters.", show_default=False)
+    ] = None,
+    campaign: Annotated[
+        str | None, typer.Option("--campaign", metavar="LIST", help="K2 campaigns.", show_default=False)
+    ] = None,
+    demo: Annotated[
+        bool, typer.Option("--demo", help="64 simulated stars with known signals; needs no network.")
+    ] = False,
+    mission: Annotated[
+        MissionName | None, typer.Option("--mission", help="Only stars of this mission.", show_default=False)
+    ] = None,
+    source: SourceOption = None,
+    out: Annotated[
+        str | None,
+        typer.Option(
+            "--out", metavar="RUN", help="The run's folder or URL.", show_default="runs/ and what is searched"
+        ),
+    ] = None,
+    cache: CacheOption = None,
+    preset: PresetOption = None,
+    settings: SetOption = None,
+    limit: Annotated[
+        int | None, typer.Option("--limit", min=1, help="Search the first so many stars only.", show_default=False)
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would run; asks no archive.")] = False,
+    engine: EngineOption = None,
+    all_observations: Annotated[
+        bool,
+        typer.Option(
+            "--all-observations",
+            help="Sectors, quarters or campaigns only choose the stars; all of their data are searched.",
+        ),
+    ] = False,
+    address: Annotated[
+        str, typer.Option("--address", help="Ray: local for one of its own, auto or ray://HOST:PORT for a cluster.")
+    ] = "local",
+    catalogs: CatalogsOption = None,
+) -> None:
+    """Search many stars for transits, into a run folder with a ranked catalogue of candidates.
+
+    A run that was interrupted goes on when the same command is given again; stars that are done are not searched twice.
+    Exit code 3 where some stars failed though they have data.
+
+    [bold]Examples[/]
+
+    survey sweep --demo
+
+    survey sweep --targets stars.csv --source mirror:s3://stpubdata --out runs/mine
+
+    survey sweep --sector 15 --limit 1000 --set search.period_max=20
+    """
+    from survey.runs import store
+
+    config = load_config(preset, settings, engine)
+    asked = Asked(targets, *_observed(sector, quarter, campaign, mission), demo, source or _default_source(demo))
+    root = out or f"runs/{asked.name}"
+    if dry_run and asked.needs_the_archive():
+        say(
+            f"Only the archive knows the stars of {asked.name}, and --dry-run asks nothing: `survey sweep` would first "
+            f"read their list from {escape(asked.source)}. Give --targets FILE for an estimate."
+        )
+        return
+    kept_in = choose_cache(cache, asked.source)
+    opened = asked.open(config, kept_in, catalogs, limit, all_observations)
+    _say_problems(opened.problems)
+    plan = store.plan(root, config, opened.targets)
+    _say_plan(asked, opened, plan, config, root)
+    if dry_run:
+        return
+    described = opened.source.describe()
+    with store.open_run(
+        root, config, opened.targets, source=described, asked=asked.record(limit, all_observations)
+    ) as run:
+        result = _stream(run, asked.source, kept_in, address)
+        _say_result(run, result, asked)
+    if result.failed:
+        raise typer.Exit(FINISHED_WITH_FAILED)
+
+
+def _default_source(demo: bool) -> str:
+    from survey.stars.remote import PUBLIC_BUCKET
+
+    return "demo" if demo else f"mirror:s3://{PUBLIC_BUCKET}"
+
+
+def _observed(
+    sector: str | None, quarter: str | None, campaign: str | None, mission: MissionName | None
+) -> tuple[tuple[int, ...], str | None]:
+    """The observations asked for and the mission they belong to. Raises UsageError where options disagree."""
+    from survey.stars.targets import parse_numbers
+
+    given = [
+        (name, owner, text)
+        for name, owner, text in (
+            ("sector", "tess", sector),
+            ("quarter", "kepler", quarter),
+            ("campaign", "k2", campaign),
+        )
+        if text is not None
+    ]
+    if len(given) > 1:
+        raise UsageError(
+            f"--{given[0][0]} and --{given[1][0]} belong to different missions: sweep them one after the other"
+        )
+    if not given:
+        return (), mission
+    name, owner, text = given[0]
+    if mission not in (None, owner):
+        raise UsageError(f"--{name} belongs to {owner}, not to --mission {mission}")
+    return parse_numbers(text), owner
+
+
+@dataclass(frozen=True)
+class Opened:
+    targets: "tuple[Target, ...]"
+    problems: tuple[str, ...]
+    source: "Source"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Which stars, of what, from where."""
+
+    targets: str | None
+    observations: tuple[int, ...]
+    mission: str | None
+    demo: bool
+    source: str
+
+    @property
+    def name(self) -> str:
+        """Of the default run folder; the same question finds the same run again."""
+        if self.demo:
+            return "demo"
+        if self.targets is not None:
+            return "stdin" if self.targets == "-" else Path(self.targets).name.split(".")[0]
+        if self.observations:
+            word = {"tess": "sector", "kepler": "quarter", "k2": "campaign"}[self.mission or "tess"]
+            return f"{word}-{'_'.join(map(str, self.observations[:6]))}" + (
+                "_more" if len(self.observations) > 6 else ""
+            )
+        return Path(self.source.partition(":")[2].rstrip("/")).name or self.source
+
+    def needs_the_archive(self) -> bool:
+        """Whether nobody but a distant archive knows which stars are meant."""
+        return self.targets is None and not self.demo and is_remote(self.source)
+
+    def open(
+        self, config: "Config", cache: str | None, catalogs: Path | None, limit: int | None, all_observations: bool
+    ) -> Opened:
+        """The source, and the stars to search, each with the observations to search.
+
+        Raises UsageError where it is not said which stars, or where there are none.
+        """
+        from survey.stars.sources import demo_archive
+        from survey.stars.targets import Target, read_targets
+
+        if self.demo and (self.targets or self.observations or self.mission or self.source != "demo"):
+            raise UsageError(
+                "--demo brings its own stars and source: leave out --targets, --sector, --mission, --source"
+            )
+        chosen = self.targets or self.observations or self.mission or self.demo
+        if not chosen and (is_remote(self.source) or self.source == "demo"):
+            raise UsageError(
+                "say which stars: --targets FILE, --sector LIST, --quarter LIST, --campaign LIST or --demo"
+            )
+        source = open_source(self.source, config, cache)
+        problems: tuple[str, ...] = ()
+        if self.demo or self.targets is not None:
+            listed = read_targets(
+                demo_archive() / "targets.txt" if self.targets is None else self.targets,
+                resolve=load_resolver(catalogs),
+                observations=self.observations,
+                mission=self.mission,
+            )
+            found, problems = listed.targets, listed.problems
+        else:
+            found = tuple(source.targets(self.mission, self.observations, limit))
+        if not found:
+            raise UsageError(f"{self.source} holds no star of what was asked for")
+        if all_observations:
+            found = tuple(Target(target.target_id, target.mission) for target in found)
+        return Opened(found[:limit], problems, source)
+
+    def record(self, limit: int | None, all_observations: bool) -> dict[str, Any]:
+        """For run.json."""
+        return {
+            "targets": self.targets,
+            "observations": list(self.observations),
+            "mission": self.mission,
+            "source": self.source,
+            "limit": limit,
+            "all_observations": all_observations,
+        }
+
+
+def _say_problems(problems: Sequence[str]) -> None:
+    for problem in problems[:SHOWN_PROBLEMS]:
+        say(f"[yellow]left out:[/] {escape(problem)}")
+    if len(problems) > SHOWN_PROBLEMS:
+        say(f"[yellow]left out:[/] {len(problems) - SHOWN_PROBLEMS:,} more lines")
+
+
+def _say_plan(asked: Asked, opened: Opened, plan: Any, config: "Config", root: str) -> None:
+    missions = Counter(target.mission for target in opened.targets)
+    what = ", ".join(f"{count:,} of {mission}" for mission, count in missions.items())
+    search = config.search
+    longest = "" if search.period_max is None else f" to {search.period_max:g} d"
+    done = plan.targets - plan.targets_todo
+    cost = f", {plan.cost_usd:.2f} USD" if plan.cost_usd else ""
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    table.add_row("stars", f"{plan.targets:,} ({what})" + (f", {done:,} of them done" if done else ""))
+    table.add_row("source", escape(asked.source))
+    table.add_row(
+        "search", f"periods from {search.period_min:g} d{longest or ' on'}, MES {search.threshold:g} and more"
+    )
+    table.add_row("shards", f"{plan.shards:,} of up to {config.run.shard_size} stars, {plan.shards_done:,} done")
+    table.add_row("to do", f"about {size(1e9 * plan.gigabytes)} to read, {span(3600 * plan.hours)} of one core{cost}")
+    table.add_row("run", escape(root))
+    show(table)
+
+
+def _stream(run: "Run", source: str, cache: str | None, address: str) -> "RunStatus":
+    from survey.runs import stream
+
+    showing = _bar() if sys.stdout.isatty() else _lines()
+    with showing as show:
+        return stream.sweep(run, source, cache=cache, address=address, on_progress=show)
+
+
+@contextmanager
+def _bar() -> "Iterator[Callable[[Progress], None]]":
+    from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as Bar
+
+    columns = (
+        SpinnerColumn(),
+        BarColumn(bar_width=None),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[words]}"),
+        TimeElapsedColumn(),
+    )
+    with Bar(*columns, console=make_console(), transient=True, expand=True) as bar:
+        task = bar.add_task("stars", total=None, words="starting Ray")
+
+        def show(progress: "Progress") -> None:
+            bar.update(task, total=progress.stars_total, completed=progress.stars, words=_progress_words(progress))
+
+        yield show
+
+
+@contextmanager
+def _lines() -> "Iterator[Callable[[Progress], None]]":
+    last = -PLAIN_PROGRESS_S
+
+    def show(progress: "Progress") -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last >= PLAIN_PROGRESS_S or progress.stars == progress.stars_total:
+            last = now
+            say(f"{progress.stars:,}/{progress.stars_total:,} stars, {_progress_words(progress, styled=False)}")
+            sys.stdout.flush()
+
+    yield show
+
+
+def _progress_words(progress: "Progress", *, styled: bool = True) -> str:
+    if not progress.stars:
+        return "the first shards are on their way"
+    rate = progress.stars / progress.seconds if progress.seconds else 0.0
+    left = f", {span(progress.remaining_s)} left" if progress.stars < progress.stars_total else ""
+    return f"{rate:.3g} stars/s{left}; {counts_words(progress.counts, styled=styled)}"
+
+
+def _say_result(run: "Run", result: "RunStatus", asked: Asked) -> None:
+    from survey.runs import report
+
+    table = report.read_candidates(run)
+    passed = table.filter(table.column("is_candidate"))
+    shown = passed.slice(0, SHOWN_CANDIDATES).to_pylist()
+    say(f"[bold]{result.targets:,} stars:[/] {counts_words(result.counts)}")
+    say(f"[bold]{len(table):,} signals[/] above the threshold, [bold]{len(passed):,} candidates[/]\n")
+    if shown:
+        show(candidate_table(shown))
+        say()
+    if len(passed) > len(shown):
+        say(f"... and {len(passed) - len(shown):,} more\n")
+    truth = find_truth(asked.source)
+    if truth is not None:
+        _say_recovered(run, truth, table)
+    root = escape(run.folder.root)
+    say(f"run folder: [bold]{root}[/]  (candidates.parquet, targets.parquet, progress.csv)")
+    say("next:")
+    say(f"  survey candidates {root} --format ecsv --out candidates.ecsv")
+    if shown:
+        say(f'  survey plot "{shown[0]["target_id"]}" --source {escape(asked.source)}')
+    if result.failed:
+        say(f"  survey status {root}      [dim]# why {result.failed:,} stars failed[/]")
+
+
+def find_truth(source: str) -> Path | None:
+    """The list of the signals in a simulated archive; None for any other source."""
+    from survey.stars.sources import demo_archive
+
+    if source == "demo":
+        return demo_archive() / "truth.csv"
+    path = Path(source.removeprefix("mirror:")) / "truth.csv"
+    return path if source.startswith("mirror:") and not is_remote(source) and path.is_file() else None
+
+
+def _say_recovered(run: "Run", truth: Path, candidates: Any) -> None:
+    from survey.runs import report
+    from survey.stars.simulate import read_truth
+
+    searched = set(run.manifest.column("target_id").to_pylist())
+    recovered = report.recover([signal for signal in read_truth(truth) if signal.target_id in searched], candidates)
+    found = [one for one in recovered if one.verdict != "missed"]
+    show(recovery_table(recovered))
+    say()
+    say(f"[bold]{len(found)} of {len(recovered)}[/] injected signals were found")
+    for one in recovered:
+        if one.verdict == "missed":
+            signal = one.signal
+            say(
+                f"  missed: {signal.target_id}, {signal.kind.replace('_', ' ')}, {signal.period:.4f} d, "
+                f"{signal.depth_ppm:,.0f} ppm, expected SNR {signal.snr:.1f}"
+            )
+    say()
