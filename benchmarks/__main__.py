@@ -67,10 +67,10 @@ def _end_to_end(figures: dict[str, Any]) -> str:
     )
     return (
         "## From a file to a searched row\n\n"
-        f"{figures['files']} real TESS two-minute light curves, one core, CPU milliseconds a star (median of rounds in\n"
-        "which both sides take turns). The other side is the usual script: lightkurve's reader, `flatten` over 101\n"
-        "cadences, astropy's box least squares on 2,000 and then 3,000 periods. Ours reads with checksum, detrends, folds\n"
-        "all periods once, and refines and measures the best signal.\n\n"
+        f"{figures['files']} real TESS two-minute light curves, one core, CPU milliseconds a star (median of rounds\n"
+        "in which both sides take turns). The other side is the usual script: lightkurve's reader, `flatten` over 101\n"
+        "cadences, astropy's box least squares on 2,000 and then 3,000 periods. Ours reads with checksum, detrends,\n"
+        "folds all periods once, and refines and measures the best signal.\n\n"
         f"| stage | survey | lightkurve + astropy |\n|---|---|---|\n{rows}\n\n"
         f"**{figures['ratio']:.1f} times** less CPU time.\n"
     )
@@ -89,7 +89,8 @@ def _scale(figures: list[dict[str, Any]]) -> str:
     return (
         "## A laptop sweep, from 100 to 2,000 stars\n\n"
         "Simulated two-minute light curves (a tenth with a planet), the whole command with Ray, start to merged\n"
-        "catalogue, all passes of the search. Memory is the peak of the summed proportional set sizes of all processes.\n\n"
+        "catalogue, all passes of the search. Memory is the peak of the summed proportional set sizes of all\n"
+        "processes.\n\n"
         f"| stars | seconds | ms a star | stars an hour | peak memory (GB) |\n|---|---|---|---|---|\n{rows}\n"
     )
 

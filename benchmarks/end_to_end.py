@@ -26,6 +26,9 @@ from survey.stars.targets import Target
 ROUNDS = 3
 COARSE, FINE, WINDOW = 2000, 3000, 101
 
+DURATIONS = (0.05, 0.10, 0.15, 0.20, 0.25, 0.33)
+"""Days: what lightkurve searches unless told otherwise."""
+
 Seconds = dict[str, float]
 
 
@@ -34,7 +37,9 @@ def tess_targets(archive: Path) -> list[Target]:
     source = open_source(f"mirror:{archive}", Config())
     found = []
     for star in source.targets("tess"):
-        sectors = {ref.observation for ref in source.find(star) if ref.name.endswith("s_lc.fits") and ref.author == "SPOC"}
+        sectors = {
+            ref.observation for ref in source.find(star) if ref.name.endswith("s_lc.fits") and ref.author == "SPOC"
+        }
         found += [Target(star.target_id, "tess", (sector,)) for sector in sorted(sectors)]
     return sorted(set(found), key=lambda target: (target.target_id, target.observations))
 
@@ -70,7 +75,7 @@ def run_rival(paths: list[Path]) -> Seconds:
     import lightkurve
     from astropy.timeseries import BoxLeastSquares
 
-    durations = np.array([0.05, 0.1, 0.15, 0.2])
+    durations = np.array(DURATIONS)
     seconds: Seconds = {}
     for path in paths:
         curve = timed(seconds, "read", lambda path=path: lightkurve.read(path).remove_nans())

@@ -1,8 +1,8 @@
 """The configuration: every default of the survey stands here and nowhere else.
 
 One frozen model a concern. A preset is a TOML file of the same shape (`jobs/presets/`), and single values are set by
-dotted name (`--set search.period_max=20`). Unknown keys are refused with the choices. `science_hash` covers all that can
-change a number in the catalogue; how a run is scheduled (`RunConfig`) stays out of it.
+dotted name (`--set search.period_max=20`). Unknown keys are refused with the choices. `science_hash` covers all that
+can change a number in the catalogue; how a run is scheduled (`RunConfig`) stays out of it.
 """
 
 import hashlib
@@ -123,6 +123,7 @@ class RunConfig(Frozen):
     """How a run is scheduled; changes no number."""
 
     shard_size: int = Field(64, ge=1)
+    """Stars of a shard at most; small lists are cut finer, so that every core has work."""
     fetch_actors: int = Field(1, ge=1)
     fetch_threads: int = Field(8, ge=1)
     search_actors: int = Field(2, ge=1)
@@ -238,7 +239,8 @@ def _choices(path: Sequence[str]) -> list[str]:
     model: type[BaseModel] = Config
     for part in path:
         annotation = model.model_fields[part].annotation
-        assert isinstance(annotation, type) and issubclass(annotation, BaseModel)
+        assert isinstance(annotation, type)
+        assert issubclass(annotation, BaseModel)
         model = annotation
     return sorted(model.model_fields)
 

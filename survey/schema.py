@@ -101,7 +101,7 @@ TCE_FIELDS = [
     _field("sde", pa.float64(), "peak of the spectrum over its robust scatter (signal detection efficiency)"),
     _field("max_ses", pa.float64(), "at detection: largest single-event statistic"),
     _field("rest_mes", pa.float64(), "at detection: share of the mes that remains without the best event"),
-    _field("box_over_sine", pa.float64(), "at detection: snr of the box over that of the best sine at a harmonic of the period"),
+    _field("box_over_sine", pa.float64(), "at detection: snr of the box over that of the best sine at P or a harmonic"),
     _field("inverted_mes", pa.float64(), "best mes of the same light curve turned upside down"),
     _field("n_transits", pa.int32(), "transits with data"),
     _field("scatter_beta", pa.float64(), "at detection: noise at this duration over white noise"),

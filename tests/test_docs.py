@@ -208,6 +208,16 @@ def test_every_configuration_section_is_documented() -> None:
     assert not [name for name in Config.model_fields if f"`{name}`" not in readme]
 
 
+def test_the_python_of_the_readme_runs() -> None:
+    blocks = [block for language, block in FENCE.findall((ROOT / "README.md").read_text()) if language == "python"]
+    assert blocks
+    for block in blocks:
+        names: dict[str, Any] = {}
+        exec(block, names)
+        assert names["tces"]
+        assert names["row"]["status"] == "ok"
+
+
 def test_the_architecture_names_every_module() -> None:
     named = set(code_words(DOCS / "architecture.md"))
     assert not [name for name in named if name.endswith((".py", "/")) and not (ROOT / name).exists()]

@@ -17,6 +17,7 @@ import csv
 import importlib.metadata
 import io
 import json
+import math
 import os
 import platform
 import re
@@ -147,6 +148,11 @@ class Plan:
     cost_usd: float
 
 
+FEWEST_SHARDS = 8
+LEAST_SHARD = 8
+"""A short list is cut into about FEWEST_SHARDS shards of no fewer stars than LEAST_SHARD."""
+
+
 def cut_shards(targets: Iterable[Target], shard_size: int) -> pa.Table:
     """The manifest: targets in order of mission, observations and number, so that a shard holds stars of one kind.
 
@@ -159,7 +165,8 @@ def cut_shards(targets: Iterable[Target], shard_size: int) -> pa.Table:
     if doubled:
         raise UsageError(f"targets given more than once: {', '.join(doubled[:5])}; give each with all its observations")
     table = targets_table(ordered)
-    shards = pa.array(np.arange(len(ordered)) // shard_size, pa.int32())
+    size = min(shard_size, max(LEAST_SHARD, math.ceil(len(ordered) / FEWEST_SHARDS)))
+    shards = pa.array(np.arange(len(ordered)) // size, pa.int32())
     return pa.Table.from_arrays([shards, *table.columns], schema=schema.MANIFEST)
 
 

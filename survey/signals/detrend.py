@@ -5,6 +5,10 @@ transits), with three savings: it runs on bins of about ten minutes, at nodes a 
 value between nodes is a straight line. Stretches on either side of a hole in time, and the stretches of different
 products, never mix.
 
+Where a window has data on one side only, at the ends of a stretch or beside a masked transit, a location belongs to the
+middle of its data and not to the node; it is carried there along the slope of the window's own values. In variable
+stars this takes away most of the ramps that a plain location leaves at every gap, which the search would take for dips.
+
 Bins hold means. Medians of five cadences would guard against flares, but on 24 real TESS stars with injected boxes they
 kept less (of 3 h at the depth of the noise 0.90 against 0.91, of 8 h at five times that 0.91 against 0.93), left 1%
 more scatter over an hour, and did no better on the flares of AU Mic.
@@ -40,6 +44,9 @@ CONVERGED = 1e-4
 
 LEAST_SLOPE = 0.6
 """Newton's steps are at most the plain ones divided by this."""
+
+FURTHEST = 2.0
+"""A location is carried no further than this many standard deviations of its points in time; a half window is 1.73."""
 
 LEAST_POINTS = 3
 """A window with fewer points says nothing about the trend."""
@@ -147,6 +154,7 @@ def _locations(times, values, nodes, reach, robust):  # type: ignore[no-untyped-
             near = _nearest(ordered, size, location, (size + 1) // 2)
             scale = 0.5 * (near + _nearest(ordered, size, location, size // 2 + 1))
             location = _biweight(values, low, high, location, scale)
+            location = _carry(times, values, low, high, nodes[k], location, scale)
         out[k] = location
     return out
 
@@ -202,6 +210,30 @@ def _biweight(values, low, high, location, scale):  # type: ignore[no-untyped-de
         if abs(step) < CONVERGED * scale:
             break
     return location
+
+
+@numba.njit(nogil=True, cache=True, error_model="numpy")
+def _carry(times, values, low, high, node, location, scale):  # type: ignore[no-untyped-def]
+    """A location moved from the middle of its data to the node, along the slope of the values with their weights."""
+    if scale <= 0:
+        return location
+    per_cut = 1.0 / (TUNING * scale)
+    weights = lags = squares = products = 0.0
+    for i in range(low, high):
+        offset = values[i] - location
+        inside = max(0.0, 1.0 - (offset * per_cut) ** 2)
+        weight = inside * inside
+        lag = times[i] - node
+        weights += weight
+        lags += weight * lag
+        squares += weight * lag * lag
+        products += weight * lag * offset
+    lag = lags / weights
+    spread = squares / weights - lag * lag
+    # A window that is full about the node has no lag; one far from its data has no say.
+    if spread <= 0.0 or lag * lag > FURTHEST * FURTHEST * spread:
+        return location
+    return location - lag * (products / weights) / spread
 
 
 SAVGOL_PASSES = 3

@@ -5,7 +5,7 @@ from dataclasses import astuple
 import numpy as np
 import pytest
 
-from survey.config import Config, GateConfig, SearchConfig
+from survey.config import Config, SearchConfig
 from survey.errors import UsageError
 from survey.signals.search import FlatCurve, find_tces, remeasure, resolve_engine
 from survey.signals.search.find import load_engine
