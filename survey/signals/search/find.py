@@ -403,16 +403,22 @@ def _make_tce(
     )
 
 
+BOX_LOSS = 2.5
+BOX_FLOOR = 0.03
+"""What a box costs in timing: a factor on the error, and durations that no SNR can better. On 46 injected signals they
+put 68% of the period errors below 0.94 and 95% below 2.2 standard errors."""
+
+
 def ephemeris_errors(measured: Measure, step: float) -> tuple[float, float]:
     """Standard errors (d) of period and epoch, from those of single mid-times in a linear fit.
 
     A mid-time is known to sqrt(tau T / 2) / Q (Carter et al. 2008, eq. 23), T the duration, Q the event's SNR, and tau
-    the ingress, here a tenth of the duration and at least one bin.
+    the ingress, here a tenth of the duration and at least one bin. That holds for the right model; a box is not.
     """
     box = measured.box
     ingress = max(0.1 * box.duration, step)
     single = max(measured.snr / measured.beta / math.sqrt(measured.n_transits), 1e-9)
-    middle = math.sqrt(ingress * box.duration / 2) / single
+    middle = math.hypot(BOX_LOSS * math.sqrt(ingress * box.duration / 2) / single, BOX_FLOOR * box.duration)
     numbers = measured.events - measured.events.mean()
     spread = float((numbers**2).sum())
     if spread == 0:
