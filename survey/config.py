@@ -90,7 +90,7 @@ class SearchConfig(Frozen):
     """Time bins across the shortest duration searched at a period."""
     drift_bins: float = Field(1.5, gt=0)
     """Step between trial periods: drift over the baseline, in bins."""
-    peaks: int = Field(5, ge=1)
+    peaks: int = Field(3, ge=1)
     """Distinct peaks refined in each pass."""
     max_gap_days: float = Field(200.0, gt=0)
     """Data sets further apart than this are folded separately and their statistics added."""

@@ -123,8 +123,9 @@ def _scan_boxes(time, signal, weight, periods, durations, bin_width):  # type: i
         tau = period / n
         widest = min(round(durations[-1] / tau) + 1, n - 1)
         x_sums, w_sums = np.zeros(n + widest + 1), np.zeros(n + widest + 1)
+        frequency = 1.0 / period
         for i in range(time.size):
-            cycles = time[i] / period
+            cycles = time[i] * frequency
             j = min(int((cycles - math.floor(cycles)) * n), n - 1)
             x_sums[j + 1] += signal[i]
             w_sums[j + 1] += weight[i]
