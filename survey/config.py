@@ -122,8 +122,8 @@ class GateConfig(Frozen):
 class RunConfig(Frozen):
     """How a run is scheduled; changes no number."""
 
-    shard_size: int = Field(64, ge=1)
-    """Stars of a shard at most; small lists are cut finer, so that every core has work."""
+    shard_size: int | None = Field(None, ge=1)
+    """Stars of a shard. None: 64, and fewer for short lists, to give every core work; a GPU wants 1,000 and more."""
     fetch_actors: int = Field(1, ge=1)
     fetch_threads: int = Field(8, ge=1)
     search_actors: int = Field(2, ge=1)

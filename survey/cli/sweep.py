@@ -291,7 +291,7 @@ def _say_plan(asked: Asked, opened: Opened, plan: Any, config: "Config", root: s
     table.add_row(
         "search", f"periods from {search.period_min:g} d{longest or ' on'}, MES {search.threshold:g} and more"
     )
-    table.add_row("shards", f"{plan.shards:,} of up to {config.run.shard_size} stars, {plan.shards_done:,} done")
+    table.add_row("shards", f"{plan.shards:,}, {plan.shards_done:,} of them done")
     table.add_row("to do", f"about {size(1e9 * plan.gigabytes)} to read, {span(3600 * plan.hours)} of one core{cost}")
     table.add_row("run", escape(root))
     show(table)

@@ -148,12 +148,13 @@ class Plan:
     cost_usd: float
 
 
+USUAL_SHARD = 64
 FEWEST_SHARDS = 8
 LEAST_SHARD = 8
-"""A short list is cut into about FEWEST_SHARDS shards of no fewer stars than LEAST_SHARD."""
+"""Unless told otherwise, a short list is cut into about FEWEST_SHARDS shards of no fewer stars than LEAST_SHARD."""
 
 
-def cut_shards(targets: Iterable[Target], shard_size: int) -> pa.Table:
+def cut_shards(targets: Iterable[Target], shard_size: int | None) -> pa.Table:
     """The manifest: targets in order of mission, observations and number, so that a shard holds stars of one kind.
 
     Raises UsageError for no target at all, and for a target that stands twice in the list.
@@ -165,7 +166,7 @@ def cut_shards(targets: Iterable[Target], shard_size: int) -> pa.Table:
     if doubled:
         raise UsageError(f"targets given more than once: {', '.join(doubled[:5])}; give each with all its observations")
     table = targets_table(ordered)
-    size = min(shard_size, max(LEAST_SHARD, math.ceil(len(ordered) / FEWEST_SHARDS)))
+    size = shard_size or min(USUAL_SHARD, max(LEAST_SHARD, math.ceil(len(ordered) / FEWEST_SHARDS)))
     shards = pa.array(np.arange(len(ordered)) // size, pa.int32())
     return pa.Table.from_arrays([shards, *table.columns], schema=schema.MANIFEST)
 

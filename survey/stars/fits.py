@@ -279,10 +279,10 @@ def _verify_checksums(data: bytes, hdu: _Hdu, name: str) -> None:
             raise BadFile(f"{name}: CHECKSUM does not agree with the content: the file is damaged")
 
 
-def ones_complement_sum(data: bytes | memoryview) -> int:
+def ones_complement_sum(data: bytes | bytearray | memoryview, start: int = 0) -> int:
     """32-bit ones' complement sum of big-endian words; a last word that is cut off counts as filled with zeros."""
     whole = len(data) // 4 * 4
-    total = int(np.frombuffer(data, ">u4", whole // 4).sum(dtype=np.uint64))
+    total = start + int(np.frombuffer(data, ">u4", whole // 4).sum(dtype=np.uint64))
     total += int.from_bytes(bytes(data[whole:]).ljust(4, b"\0"), "big")
     while total >> 32:
         total = (total & 0xFFFFFFFF) + (total >> 32)

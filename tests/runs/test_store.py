@@ -45,6 +45,13 @@ def read_progress(root: Path) -> list[dict[str, str]]:
     return list(csv.DictReader((root / store.PROGRESS).read_text().splitlines()))
 
 
+def test_short_lists_are_cut_finer_unless_told() -> None:
+    many = [Target(f"TIC {number}", "tess") for number in range(1, 1001)]
+    shards = {n: store.cut_shards(many[:n], None).column("shard")[-1].as_py() + 1 for n in (5, 64, 200, 1000)}
+    assert shards == {5: 1, 64: 8, 200: 8, 1000: 16}
+    assert store.cut_shards(many[:64], 64).column("shard")[-1].as_py() == 0
+
+
 def test_a_shard_holds_stars_that_were_observed_alike() -> None:
     mixed = [
         Target("KIC 9", "kepler"),
@@ -195,7 +202,7 @@ def test_how_a_run_is_scheduled_may_change(tmp_path: Path) -> None:
     sweep(tmp_path, Config(), fakes.targets(30))
     changed = load(overrides=["run.shard_size=3", "run.search_actors=1"])
     with store.open_run(tmp_path, changed, fakes.targets(30)) as run:
-        assert run.n_shards == 1
+        assert run.n_shards == 4
         assert run.config.run.search_actors == 1
         assert not store.todo(run)
 

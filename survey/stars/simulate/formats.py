@@ -13,6 +13,8 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
+from survey.stars.fits import ones_complement_sum
+
 Keyword = str | int | float | bool
 
 _BLOCK = 2880
@@ -476,14 +478,6 @@ def hdu(cards: Cards, keywords: Mapping[str, Keyword], data: bytes) -> bytes:
         total = ones_complement_sum(header, ones_complement_sum(data))
         header[place + 11 : place + 27] = encode_checksum(total)
     return bytes(header) + data
-
-
-def ones_complement_sum(data: bytes | bytearray, start: int = 0) -> int:
-    """32-bit ones' complement sum of big-endian words; len(data) is a multiple of 4."""
-    total = start + int(np.frombuffer(data, np.uint32).byteswap().sum(dtype=np.uint64))
-    while total >> 32:
-        total = (total & 0xFFFFFFFF) + (total >> 32)
-    return total
 
 
 def encode_checksum(total: int) -> bytes:
