@@ -11,7 +11,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import pydantic
 from pydantic import BaseModel, ConfigDict, Field
@@ -101,9 +101,15 @@ class SearchConfig(Frozen):
     power_threshold: float | None = Field(None, ge=0)
     """two_pass only: the seeds' unscaled BLS power below which a peak is dropped (S0.20)."""
 
+    @pydantic.model_validator(mode="after")
+    def _check_periods(self) -> Self:
+        if self.period_max is not None and self.period_max <= self.period_min:
+            raise ValueError(f"period_max, {self.period_max:g} d, is not above period_min, {self.period_min:g} d")
+        return self
+
 
 class ViewsConfig(Frozen):
-    spec: str = "views-2048-256"
+    spec: Literal["views-2048-256", "astronet-2001-201", "triage-201-61"] = "views-2048-256"
 
 
 class GateConfig(Frozen):
@@ -231,7 +237,7 @@ def _explain(error: pydantic.ValidationError) -> str:
         if problem["type"] == "extra_forbidden":
             lines.append(f"unknown key {name}; there are: {', '.join(_choices(path[:-1]))}")
         else:
-            lines.append(f"{name}: {problem['msg'].lower()}")
+            lines.append(f"{name}: {problem['msg'].removeprefix('Value error, ').lower()}")
     return "configuration: " + "; ".join(lines)
 
 

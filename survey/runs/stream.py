@@ -10,6 +10,7 @@ import contextlib
 import logging
 import os
 import re
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -112,13 +113,29 @@ def started(config: Config, address: str = "local") -> Iterator[None]:
         }
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     try:
-        ray.init(address=address, **common)
+        with _without_core_note():
+            ray.init(address=address, **common)
     except ConnectionError as error:
         raise UsageError(f"no Ray cluster at {address}: {error}") from error
     try:
         yield
     finally:
         ray.shutdown()
+
+
+@contextlib.contextmanager
+def _without_core_note() -> Iterator[None]:
+    """Passes on what is said on stderr, but for the line in which Ray's core tells that it was asked to be quiet."""
+    stderr = os.dup(2)
+    with tempfile.TemporaryFile() as said:
+        os.dup2(said.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
+            said.seek(0)
+            os.write(2, b"".join(line for line in said if b"RAY_BACKEND_LOG_LEVEL" not in line))
 
 
 def _stream(

@@ -50,6 +50,9 @@ _QLP_LOW_PRECISION: Final = {False: 1 << 12, True: 1 << 30}
 _MISSION_SPANS: Final = {"kepler": (2454953.0, 2456425.0), "k2": (2456650.0, 2458390.0), "tess": (2458320.0, 2470000.0)}
 """When each mission took data, BJD."""
 
+POSSIBLE_BJD: Final = (2_400_000.0, 2_500_000.0)
+"""1858 to 2132: other times are damaged, or no days."""
+
 _ZEROS_BY_NAME: Final = (
     (re.compile(r"BTJD|TBJD|TJD"), 2457000.0),
     (re.compile(r"BKJD|KJD"), 2454833.0),
@@ -362,6 +365,7 @@ def _light_curve(
     if mission is None and star_in_name:
         mission = _CATALOGUES[star_in_name[1].upper()]
     mission, zero = _recognise_time(series, series.time[finite], mission, time_zero, name, notes)
+    finite &= _possible_times(series.time, zero, name, notes)
     author = ref.author if ref else AUTHOR_OF_UPLOADS
     mask = 0 if series.quality is None else _quality_mask(mission, author, fetch, series.product.get("observation"))
     good = finite & np.isfinite(series.flux)
@@ -398,6 +402,22 @@ def _light_curve(
         star=series.star,
         notes=tuple(notes),
     )
+
+
+def _possible_times(time: NDArray[np.float64], zero: float, name: str, notes: list[str]) -> Mask:
+    """Which times lie within POSSIBLE_BJD; BadFile where most do not, as with seconds taken for days."""
+    bjd = time + zero
+    possible = (bjd > POSSIBLE_BJD[0]) & (bjd < POSSIBLE_BJD[1])
+    finite = np.isfinite(time)
+    lost = int(np.count_nonzero(finite & ~possible))
+    if 2 * lost > np.count_nonzero(finite):
+        raise BadFile(
+            f"{name}: its times are about BJD {np.median(bjd[finite]):.8g}, in no year from 1858 to 2132: are they "
+            f"days, and is time 0 at BJD {zero:.8g}?"
+        )
+    if lost:
+        notes.append(f"{name}: {lost} cadences left out, their times are impossible")
+    return possible
 
 
 def _ordered(series: _Series, good: Mask) -> tuple[Times, Fluxes, Fluxes | None]:

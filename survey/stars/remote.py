@@ -58,27 +58,51 @@ class TokenBucket:
             time.sleep(wait)
 
 
+@dataclass
+class Line:
+    """How well an archive answers: requests given up in a row, over all threads."""
+
+    given_up: int = 0
+
+    @property
+    def is_dead(self) -> bool:
+        return self.given_up >= DEAD_AFTER
+
+
+DEAD_AFTER = 5
+"""After so many requests in a row that no attempt got through, a request is tried once, until one is answered again."""
+
+
 def retry(
     request: Callable[[], T],
     what: str,
     run: RunConfig,
     limiter: Limiter,
     *,
+    line: Line | None = None,
     sleep: Callable[[float], None] = time.sleep,
 ) -> T:
-    """The answer of `request`, asked up to `run.attempts` times while it raises FetchFailed.
+    """The answer of `request`, asked up to `run.attempts` times while it raises FetchFailed; once on a dead line.
 
     Pauses double from `run.backoff_s`, and each is drawn between half and all of its length, so that workers which
     failed together do not come back together. Raises the last FetchFailed, and at once whatever else `request` raises.
     """
+    line = line or Line()
     for attempt in range(1, run.attempts + 1):
         limiter.acquire()
         try:
-            return request()
+            answer = request()
         except FetchFailed as error:
-            if attempt == run.attempts:
-                raise FetchFailed(f"{what}: {error} ({attempt} attempts)") from error
+            if attempt == run.attempts or line.is_dead:
+                line.given_up += 1
+                raise FetchFailed(f"{what}: {error} ({attempt} attempt{'s' * (attempt > 1)})") from error
             sleep(run.backoff_s * 2 ** (attempt - 1) * random.uniform(0.5, 1.0))
+        except (NoData, BadFile):
+            line.given_up = 0
+            raise
+        else:
+            line.given_up = 0
+            return answer
     raise AssertionError("run.attempts is at least 1")
 
 
@@ -133,7 +157,7 @@ class S3Store:
 
     def __init__(self, root: str, run: RunConfig, limiter: Limiter) -> None:
         self._root = root
-        self._run, self._limiter = run, limiter
+        self._run, self._limiter, self._line = run, limiter, Line()
         public = root.partition("/")[0] == PUBLIC_BUCKET
         endpoint = urlsplit(os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or "")
         has_credentials = "AWS_ACCESS_KEY_ID" in os.environ or "AWS_PROFILE" in os.environ
@@ -184,10 +208,13 @@ class S3Store:
             except OSError as error:
                 raise FetchFailed(_first_line(error)) from error
 
-        return retry(translated, f"s3://{self._root}/{key}", self._run, self._limiter)
+        return retry(translated, f"s3://{self._root}/{key}", self._run, self._limiter, line=self._line)
 
 
 def _first_line(error: Exception) -> str:
+    if isinstance(error, urllib3.exceptions.MaxRetryError) and error.reason is not None:
+        # The reason alone: the rest repeats the address.
+        error = error.reason
     return (str(error).splitlines() or [type(error).__name__])[0][:300]
 
 
@@ -195,7 +222,7 @@ class HttpClient:
     """GET and HEAD with retries; connections are kept and may be used by several threads."""
 
     def __init__(self, run: RunConfig, limiter: Limiter) -> None:
-        self._run, self._limiter = run, limiter
+        self._run, self._limiter, self._line = run, limiter, Line()
         timeout = urllib3.Timeout(connect=min(10.0, run.timeout_s), read=run.timeout_s)
         self._pool = urllib3.PoolManager(
             maxsize=16, timeout=timeout, retries=urllib3.Retry(0, redirect=5, raise_on_redirect=True),
@@ -204,11 +231,11 @@ class HttpClient:
 
     def get(self, url: str) -> bytes:
         """The body of an answer. Raises NoData for 404 and 410, FetchFailed for any other failure."""
-        return retry(lambda: self._get(url), url, self._run, self._limiter)
+        return retry(lambda: self._get(url), url, self._run, self._limiter, line=self._line)
 
     def exists(self, url: str) -> bool:
         """Whether HEAD finds something. Raises FetchFailed."""
-        return retry(lambda: self._exists(url), url, self._run, self._limiter)
+        return retry(lambda: self._exists(url), url, self._run, self._limiter, line=self._line)
 
     def _get(self, url: str) -> bytes:
         try:

@@ -137,10 +137,10 @@ def fetch(target: Target, source: Source, config: Config) -> LightCurve:
     lc = replace(lc, notes=(*lc.notes, *(f"left out: {failure}" for failure in failures)))
     if lc.time.size < config.clean.min_cadences:
         raise TooShort(f"{target.target_id}: {lc.time.size} good cadences, a search needs {config.clean.min_cadences}")
-    if lc.baseline < config.search.period_min:
+    if lc.baseline < config.search.min_transits * config.search.period_min:
         raise TooShort(
-            f"{target.target_id}: {lc.baseline:.3f} d of data, shorter than the shortest period searched "
-            f"({config.search.period_min:g} d)"
+            f"{target.target_id}: {lc.baseline:.3f} d of data, less than {config.search.min_transits} times the "
+            f"shortest period searched ({config.search.period_min:g} d)"
         )
     return bin_in_time(lc, config.clean.max_cadences)
 

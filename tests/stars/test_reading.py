@@ -221,6 +221,20 @@ def test_cadences_are_put_in_order_and_doubles_dropped():
     assert lc.time.tolist() == lc.flux.tolist() == [1, 2, 3, 4]
 
 
+def test_impossible_times_are_left_out_and_told():
+    times = 1325.0 + np.arange(500) * 0.02
+    times[[7, 300]] = 1e9, -5e157
+    lc = read_light_curve(text_of(times, np.ones(500), header="time,flux"), "a.csv", FETCH, mission="tess")
+    assert (lc.time.size, lc.baseline) == (498, pytest.approx(499 * 0.02))
+    assert "2 cadences left out" in lc.notes[-1]
+
+
+def test_seconds_are_not_taken_for_days():
+    seconds = 1325.0 * 86_400 + np.arange(500) * 120.0
+    with pytest.raises(BadFile, match="are they days"):
+        read_light_curve(text_of(seconds, np.ones(500), header="time,flux"), "a.csv", FETCH)
+
+
 def test_a_gzipped_file_reads_the_same():
     plain = read_light_curve(kepler_bytes(), KEPLER_NAME, FETCH)
     packed = read_light_curve(gzip.compress(kepler_bytes()), KEPLER_NAME + ".gz", FETCH)

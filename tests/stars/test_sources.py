@@ -1,9 +1,10 @@
 """Where light curves come from; nothing here leaves the machine."""
 
+import contextlib
 import hashlib
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from survey.errors import BadFile, FetchFailed, NoData, TooShort, UsageError
 from survey.stars import remote, simulate, sources
 from survey.stars.cache import Cache
 from survey.stars.products import k2_folder, kepler_folder, recognise_product, tess_folder
-from survey.stars.remote import TokenBucket, retry
+from survey.stars.remote import DEAD_AFTER, Line, TokenBucket, retry
 from survey.stars.sources import MastSource, Source, fetch, open_source
 from survey.stars.targets import Target
 from tests.stars.fits_files import kepler_bytes, spoc_bytes, write
@@ -151,7 +152,7 @@ def test_a_file_of_another_star_is_refused(mirror, tmp_path):
     ("data", "error", "words"),
     [
         (spoc_bytes(99), TooShort, "99 good cadences, a search needs 100"),
-        (spoc_bytes(200), TooShort, "shorter than the shortest period"),
+        (spoc_bytes(200), TooShort, "0.276 d of data, less than 2 times the shortest period searched"),
         (spoc_bytes(1), TooShort, "1 of 1"),
         (spoc_bytes(500, flux=np.full(500, np.nan)), TooShort, "0 of 500"),
         (spoc_bytes(500, flux=np.full(500, -2.0)), BadFile, "not above zero"),
@@ -471,6 +472,23 @@ def test_pauses_double_and_vary():
     assert len(pauses) == 4
     for pause, longest in zip(pauses, (1, 2, 4, 8), strict=True):
         assert longest / 2 <= pause <= longest
+
+
+def test_on_a_dead_line_each_request_is_tried_once():
+    limiter, line = Free(), Line()
+
+    def fail() -> None:
+        raise FetchFailed("no")
+
+    def ask(request: Callable[[], object]) -> int:
+        before = limiter.asked
+        with contextlib.suppress(FetchFailed):
+            retry(request, "it", CONFIG.run, limiter, line=line, sleep=lambda seconds: None)
+        return limiter.asked - before
+
+    attempts = CONFIG.run.attempts
+    assert [ask(fail) for _ in range(7)] == [*[attempts] * DEAD_AFTER, 1, 1]
+    assert [ask(lambda: 1), ask(fail)] == [1, attempts]
 
 
 def test_what_is_final_is_not_tried_again():
