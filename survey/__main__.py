@@ -2,4 +2,4 @@
 
 from survey.cli import main
 
-main()
+raise SystemExit(main())

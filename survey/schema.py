@@ -88,7 +88,7 @@ TCE_FIELDS = [
     _field("number", pa.int32(), "order of detection in this star, from 1"),
     _field("period", pa.float64(), "orbital period; null for a single transit", "d"),
     _field("period_err", pa.float64(), "its standard error", "d"),
-    _field("epoch", pa.float64(), "middle of the first transit inside the data, since time_zero", "d"),
+    _field("epoch", pa.float64(), "middle of the first transit after the first cadence, since time_zero", "d"),
     _field("epoch_err", pa.float64(), "its standard error", "d"),
     _field("epoch_bjd", pa.float64(), "the same as BJD (TDB)", "d"),
     _field("duration_h", pa.float64(), "from first to last contact of the best box", "h"),

@@ -6,6 +6,8 @@ targets, 130 interrupted (run again to go on). Heavy modules are imported inside
 
 import sys
 from collections.abc import Sequence
+from importlib.metadata import version
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -18,13 +20,28 @@ INTERRUPTED = 130
 
 app = typer.Typer(
     name="survey",
-    help="From a list of stars to a ranked catalogue of transiting-planet candidates.",
-    epilog="Begin with: survey sweep --demo",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _say_version(asked: bool) -> None:
+    if asked:
+        print(f"survey {version('transit-survey')}")
+        raise typer.Exit
+
+
+@app.callback(epilog="Begin with: survey sweep --demo")
+def begin(
+    show_version: Annotated[
+        bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Say the version and end.")
+    ] = False,
+) -> None:
+    """From a list of stars to a ranked catalogue of transiting-planet candidates."""
+
+
 sweep.register(app)
 runs.register(app)
 stars.register(app)

@@ -13,8 +13,10 @@ from survey.cli.tables import (
     STATUS_STYLES,
     candidate_table,
     counts_words,
+    moment,
     say,
     show,
+    size,
     span,
 )
 from survey.errors import UsageError
@@ -62,10 +64,12 @@ def status(
     table.add_row("stars", f"{now.targets_done:,} of {now.targets:,} done: {counts_words(now.counts)}")
     table.add_row("shards", f"{now.shards_done:,} of {now.shards:,} done")
     if rate is not None:
-        table.add_row("rate", f"{rate:.3g} stars/s" + (f", {span(left)} left" if left is not None else ""))
+        table.add_row(
+            "rate", f"{now.stars_per_hour:,.0f} stars an hour" + (f", {span(left)} left" if left is not None else "")
+        )
     seconds = report.stage_seconds(progress)
     if seconds:
-        table.add_row("a star", ", ".join(f"{stage} {1000 * mean:.3g} ms" for stage, mean in seconds.items()))
+        table.add_row("a star", ", ".join(f"{stage} {moment(mean)}" for stage, mean in seconds.items()))
     record = run.record
     table.add_row(
         "search", f"engine {run.config.engine}, science {record['science_hash'][:10]}, begun {record['created_at']}"
@@ -136,4 +140,4 @@ def candidates(
         out.write_bytes(content)
     except OSError as error:
         raise UsageError(f"cannot write {out}: {error.strerror}") from None
-    say(f"{len(table.slice(0, top)):,} signals in {escape(str(out))}")
+    say(f"{size(len(content))} in {escape(str(out))}")

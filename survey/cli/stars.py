@@ -23,7 +23,7 @@ from survey.cli.options import (
     load_resolver,
     open_source,
 )
-from survey.cli.tables import STATUS_STYLES, number, say, show, tce_table
+from survey.cli.tables import STATUS_STYLES, number, ranges, say, show, tce_table
 from survey.errors import StarError, UsageError
 
 if TYPE_CHECKING:
@@ -186,10 +186,12 @@ def _say_star(row: Mapping[str, Any]) -> None:
 def _star_words(row: Mapping[str, Any]) -> str:
     if row["status"] != "ok":
         return row["mission"] or ""
+    from survey.stars.targets import MISSIONS
+
     seen = sorted({product["observation"] for product in row["products"]} - {None})
-    word = {"tess": "sectors", "kepler": "quarters", "k2": "campaigns"}[row["mission"]]
+    word = MISSIONS[row["mission"]].observation + ("s" if len(seen) > 1 else "")
     parts = [
-        f"{word} {', '.join(map(str, seen))}" if seen else "",
+        f"{word} {ranges(seen)}" if seen else "",
         f"{row['n_cadences']:,} cadences over {row['baseline_d']:.1f} d",
         f"{number(row['magnitude'], '.2f')} mag" if row["magnitude"] is not None else "",
         f"{number(row['radius'], '.2f')} solar radii" if row["radius"] is not None else "",

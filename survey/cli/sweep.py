@@ -49,7 +49,6 @@ if TYPE_CHECKING:
 
 FINISHED_WITH_FAILED = 3
 
-SHOWN_PROBLEMS = 5
 
 PLAIN_PROGRESS_S = 5.0
 """Where there is no terminal, a line of progress at most this often."""
@@ -270,10 +269,8 @@ class Asked:
 
 
 def _say_problems(problems: Sequence[str]) -> None:
-    for problem in problems[:SHOWN_PROBLEMS]:
+    for problem in problems:
         say(f"[yellow]left out:[/] {escape(problem)}")
-    if len(problems) > SHOWN_PROBLEMS:
-        say(f"[yellow]left out:[/] {len(problems) - SHOWN_PROBLEMS:,} more lines")
 
 
 def _say_plan(asked: Asked, opened: Opened, plan: Any, config: "Config", root: str) -> None:

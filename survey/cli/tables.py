@@ -64,6 +64,22 @@ def span(seconds: float | None) -> str:
     return f"{seconds / 60:.0f} min" if seconds >= 100 else f"{seconds:.0f} s"
 
 
+def moment(seconds: float) -> str:
+    """13 ms, 4.2 s"""
+    return f"{1000 * seconds:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"
+
+
+def ranges(numbers: Iterable[int]) -> str:
+    """1, 3-5, 8"""
+    runs: list[list[int]] = []
+    for value in sorted(set(numbers)):
+        if runs and value == runs[-1][-1] + 1:
+            runs[-1] = [runs[-1][0], value]
+        else:
+            runs.append([value])
+    return ", ".join("-".join(map(str, run)) for run in runs)
+
+
 def number(value: float | None, form: str) -> str:
     return NOTHING if value is None else format(value, form)
 

@@ -183,10 +183,14 @@ def _starts(row: Row) -> NDArray[np.int64]:
     return np.concatenate([[0], np.cumsum(counts)[:-1]]).astype(np.int64)
 
 
+ABSURD_FLUX = 100.0
+"""No star is this many times brighter or darker than its own trend; a damaged number is."""
+
+
 def flat_curve(row: Row, config: Config) -> FlatCurve:
     """What is searched: flux over trend, finite and clipped upwards."""
     flat = row["flux"] / row["trend"]
-    usable = np.isfinite(flat)
+    usable = np.abs(flat) < ABSURD_FLUX
     usable[usable] = detrending.clip_outliers(
         flat[usable], config.clean.clip_upper_sigma, config.clean.clip_lower_sigma
     )

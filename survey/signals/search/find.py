@@ -50,6 +50,9 @@ LARGEST_TOP_SHARE = 0.75
 SAME_PEAK = 0.02
 """Peaks whose periods differ by less than this are fits to the same dips."""
 
+LEAST_WHOLE = 2
+"""Events that have to be whole, where two or more are asked for."""
+
 EXTRA_PASSES = 6
 """Passes beyond `max_tces` that may be spent on single events and on what masks leave over."""
 
@@ -240,9 +243,10 @@ def _within_width(plan: Plan, trial: int, peak: int) -> bool:
 
 
 def is_periodic(measured: Measure, config: SearchConfig) -> bool:
-    """At least `min_transits` events, alike, and none of them the whole signal."""
+    """At least `min_transits` events, two of them whole, all alike, and none of them the whole signal."""
     return (
         measured.n_transits >= config.min_transits
+        and measured.n_whole >= min(config.min_transits, LEAST_WHOLE)
         and measured.typical_share > LEAST_TYPICAL_SHARE
         and measured.top_share < LARGEST_TOP_SHARE
     )

@@ -26,6 +26,9 @@ HARMONICS = (1.0, 2.0, 0.5, 1 / 3, 0.25)
 EVENT_COVERAGE = 0.3
 """An event counts as observed when it holds this share of the weight of a full one."""
 
+WHOLE_COVERAGE = 0.5
+"""A whole event holds this share of it: beside gaps, light curves ramp, and pieces of ramps pass for dips."""
+
 PROFILE_EVENTS = 8
 """With fewer events the noise is measured beside the transits, with more after subtracting their mean profile."""
 
@@ -50,6 +53,7 @@ class Measure:
     mes: float
     beta: float
     n_transits: int
+    n_whole: int
     max_ses: float
     rest_mes: float
     top_share: float
@@ -157,7 +161,8 @@ def measure(dips: Dips, keep: Mask, box: Box) -> Measure | None:
 
     snr: depth over its white-noise error. beta: robust scatter of the single-event statistic at this duration once the
     signal is taken out, at least 1. mes = snr / beta. rest_mes: share of the mes without the best event; top_share:
-    share of the signal in the best event; typical_share: median over mean depth of the events.
+    share of the signal in the best event; typical_share: median over mean depth of the events; n_whole: events that
+    are well covered and have data right before and after.
     """
     time, dip, weight = _kept(dips, keep)
     number = np.round((time - box.epoch) / box.period).astype(np.int64)
@@ -175,6 +180,7 @@ def measure(dips: Dips, keep: Mask, box: Box) -> Measure | None:
     seen = weights > EVENT_COVERAGE * full
     if not seen.any():
         return None
+    n_whole = _count_whole(time - box.epoch, weight, box, events[weights > WHOLE_COVERAGE * full], full)
     events, weights, signals = events[seen], weights[seen], signals[seen]
     depths = signals / weights
     beta = noise_ratio(dips, keep, box, len(events))
@@ -193,6 +199,7 @@ def measure(dips: Dips, keep: Mask, box: Box) -> Measure | None:
         mes=snr / beta,
         beta=beta,
         n_transits=len(events),
+        n_whole=n_whole,
         max_ses=float(single[best]) / beta,
         rest_mes=float(rest / total) if total > 0 else 0.0,
         top_share=float(signals[best] / signals.sum()) if signals.sum() > 0 else 1.0,
@@ -201,6 +208,16 @@ def measure(dips: Dips, keep: Mask, box: Box) -> Measure | None:
         event_depths=depths,
         event_weights=weights,
     )
+
+
+def _count_whole(time: Floats, weight: Floats, box: Box, events: NDArray[np.int64], full: float) -> int:
+    """How many of the events have data right before and right after them; `time` counts from the epoch."""
+    whole = 0
+    for middle in events * box.period:
+        first, start, stop, last = np.searchsorted(time, middle + box.duration * np.array([-1.5, -0.5, 0.5, 1.5]))
+        before, after = weight[first:start].sum(), weight[stop:last].sum()
+        whole += bool(min(before, after) > EVENT_COVERAGE * full)
+    return whole
 
 
 def noise_ratio(dips: Dips, keep: Mask, box: Box, n_events: int) -> float:
