@@ -201,3 +201,22 @@ def test_a_star_that_no_trend_fits_is_too_short(stub: Source, monkeypatch: pytes
 def test_the_fetch_stage_needs_a_source() -> None:
     with pytest.raises(ValueError, match="source"):
         stages.make_fetch(CONFIG, None)
+
+
+def test_absurd_numbers_are_not_searched() -> None:
+    """A flipped bit in a file without checksums may make any number of a flux."""
+    flux = np.ones(500, np.float32)
+    flux[[7, 9]] = -3e30, 2e20
+    row = {
+        "time": np.arange(500) / 48.0,
+        "flux": flux,
+        "flux_err": np.full(500, 1e-3, np.float32),
+        "trend": np.ones(500, np.float32),
+        "cadence_s": 1800.0,
+        "radius": None,
+        "logg": None,
+        "products": [{"n_cadences": 500}],
+    }
+    curve = stages.flat_curve(row, Config())
+    assert len(curve.time) == 498
+    assert np.all(curve.flux == 1)

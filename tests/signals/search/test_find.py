@@ -160,3 +160,14 @@ def test_auto_takes_the_gpu_where_there_is_one() -> None:
     assert resolve_engine("numpy", has_gpu=True) == "numpy"
     with pytest.raises(UsageError, match="choose one of"):
         load_engine("cuda")  # type: ignore[arg-type]
+
+
+def test_ramps_beside_gaps_are_no_events() -> None:
+    """Two dips that lie half in gaps fit a period, but nothing shows that the light came back after them."""
+    time = make_times(40, 10 / 1440)
+    time = time[(np.abs(time - 1336.1) > 0.5) & (np.abs(time - 1352.1) > 0.5)]
+    flux = 1 + 5e-4 * np.random.default_rng(8).standard_normal(len(time))
+    for edge in (1335.6, 1351.6):
+        flux[(time > edge - 0.15) & (time <= edge)] -= 4e-3
+    curve = FlatCurve(time, flux, np.full(len(time), 5e-4), 10 / 1440, 1.0)
+    assert find_tces([curve], CONFIG) == [[]]
