@@ -11,9 +11,10 @@ import logging
 import os
 import re
 import tempfile
+import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,6 +42,9 @@ LOGICAL_CPUS = 8
 """Of a local Ray, at least: Ray Data takes whole CPUs for its own small tasks and stalls where there are only two."""
 
 RENEW_S = 120.0
+
+THREADS_S = 6.0
+"""Longest wait for the threads of a stream that was interrupted."""
 
 _REASON = re.compile(r"(?!ray\.)[\w.]*(Error|Exception): ")
 
@@ -152,8 +156,9 @@ def _stream(
     on_progress(Progress(0, len(missing), 0, total, 0.0, {}))
     iterate = _iterate_afar if ray.util.client.ray.is_connected() else _iterate
     done = 0
-    with _explained():
-        for batch in iterate(missing, run.config, source, cache, stages):
+    stream = iterate(missing, run.config, source, cache, stages)
+    with _explained(), _threads_ended(), contextlib.closing(stream) as shards:
+        for batch in shards:
             shard, rows = unpack(batch)
             telemetry = store.commit(run, shard, rows)
             store.append_progress(run, telemetry)
@@ -170,10 +175,10 @@ def _stream(
 
 def _iterate(
     missing: dict[int, pa.Table], config: Config, source: str, cache: str | None, stages: Sequence[Stage]
-) -> Iterator[pa.Table]:
+) -> Generator[pa.Table, None, None]:
     """The finished shards, as they come."""
     dataset = build(missing, config, source, cache, stages)
-    return iter(dataset.iter_batches(batch_size=1, batch_format="pyarrow", prefetch_batches=0))
+    yield from dataset.iter_batches(batch_size=1, batch_format="pyarrow", prefetch_batches=0)
 
 
 class Afar:
@@ -186,10 +191,26 @@ class Afar:
         return next(self.shards, None)
 
 
-def _iterate_afar(*arguments: Any) -> Iterator[pa.Table]:
+def _iterate_afar(*arguments: Any) -> Generator[pa.Table, None, None]:
     afar = ray.remote(num_cpus=0)(Afar).remote(*arguments)
     while (batch := ray.get(afar.take.remote())) is not None:
         yield batch
+
+
+@contextlib.contextmanager
+def _threads_ended() -> Iterator[None]:
+    """Gives the threads of an interrupted stream time to end, so that none of them meets a Ray that is shut down.
+
+    Ray ends the process at once, with exit code 1, when one does.
+    """
+    before = set(threading.enumerate())
+    try:
+        yield
+    except BaseException:
+        deadline = time.monotonic() + THREADS_S
+        for thread in set(threading.enumerate()) - before:
+            thread.join(max(0.0, deadline - time.monotonic()))
+        raise
 
 
 @contextlib.contextmanager
