@@ -7,7 +7,7 @@ the threshold. Stars are independent: the batch only makes the folding fast.
 
 import importlib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from types import ModuleType
 
@@ -20,11 +20,11 @@ from survey.signals.search import refine as fit
 from survey.signals.search.curve import Dips, FlatCurve, Mask, make_dips
 from survey.signals.search.plan import DensityRung, Plan, density_rung, plan_star
 from survey.signals.search.refine import Box, Measure
+from survey.signals.search.spectrum import SearchSegment, Spectrum, fold
 from survey.signals.search.tce import Tce
 from survey.signals.search.two_pass import strongest_box
 
 Floats = NDArray[np.float64]
-SearchSegment = Callable[..., tuple[NDArray[np.float32], NDArray[np.float32]]]
 
 ENGINES = {"numba": "numba_engine", "jax": "jax_engine", "numpy": "reference"}
 
@@ -76,15 +76,6 @@ def load_engine(engine: Engine) -> ModuleType:
     return importlib.import_module(f"survey.signals.search.{ENGINES[engine]}")
 
 
-@dataclass(frozen=True)
-class Spectrum:
-    """The best signal-to-noise ratio at every trial of a plan, plain and over the star's noise."""
-
-    plan: Plan
-    white: Floats
-    scaled: Floats
-
-
 @dataclass
 class Hunt:
     """A star while it is searched: what is masked, and what was found."""
@@ -118,65 +109,15 @@ def find_tces(curves: Sequence[FlatCurve], config: Config, engine: Engine = "num
     return [_report(hunt, next(levels) if hunt.found else None) for hunt in hunts]
 
 
+def fold_batch(hunts: Sequence[Hunt], search: SearchSegment) -> list[Spectrum]:
+    """One pass: the spectrum of every star as it is masked now."""
+    return fold([(hunt.dips, hunt.keep, hunt.plan) for hunt in hunts], search)
+
+
 def start_hunt(curve: FlatCurve, config: SearchConfig) -> Hunt:
     dips = make_dips(curve, config.max_gap_days)
     plan = plan_star(dips.baseline, curve.cadence, curve.density, config, dips.longest_block)
     return Hunt(dips, density_rung(curve.density), plan, np.ones(len(dips.time), bool))
-
-
-# --- folding -------------------------------------------------------------------------------------------------------
-
-
-def fold_batch(hunts: Sequence[Hunt], search: SearchSegment) -> list[Spectrum]:
-    """One pass: the spectrum of every star, stars of one plan folded together."""
-    spectra: dict[int, Spectrum] = {}
-    for plan in dict.fromkeys(hunt.plan for hunt in hunts):
-        members = [k for k, hunt in enumerate(hunts) if hunt.plan == plan]
-        lanes = [(k, block) for k in members for block in hunts[k].dips.blocks]
-        white = np.zeros((len(plan.periods), len(members)))
-        scaled = np.zeros_like(white)
-        row = {k: column for column, k in enumerate(members)}
-        start = 0
-        for segment in plan.segments:
-            columns = [lane_bins(hunts[k], block, segment.tau, segment.n_bins) for k, block in lanes]
-            betas = [lane_noise(hunts[k], block, segment.durations) for k, block in lanes]
-            signal, weight = (np.stack(side, axis=1) for side in zip(*columns, strict=True))
-            factors = (1 / np.stack(betas, axis=1)).astype(np.float32)
-            plain, over_noise = search(signal, weight, factors, segment)
-            stop = start + segment.n_trials
-            for lane, (k, _) in enumerate(lanes):
-                white[start:stop, row[k]] += plain[:, lane].astype(np.float64) ** 2
-                scaled[start:stop, row[k]] += over_noise[:, lane].astype(np.float64) ** 2
-            start = stop
-        for k in members:
-            spectra[k] = Spectrum(plan, np.sqrt(white[:, row[k]]), np.sqrt(scaled[:, row[k]]))
-    return [spectra[k] for k in range(len(hunts))]
-
-
-def lane_bins(
-    hunt: Hunt, block: tuple[int, int], tau: float, n_bins: int
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """(signal, weight) of one stretch on bins of `tau`, scaled as the engines expect them."""
-    part = slice(*block)
-    time, keep = hunt.dips.time[part], hunt.keep[part]
-    weight = np.where(keep, hunt.dips.weight[part], 0.0)
-    total = weight.sum()
-    if total <= 0:
-        return np.zeros(n_bins, np.float32), np.zeros(n_bins, np.float32)
-    dip = hunt.dips.dip[part]
-    index = ((time - time[0]) / tau).astype(np.int64)
-    signal = np.bincount(index, weight * (dip - np.average(dip, weights=weight)), n_bins)
-    weights = np.bincount(index, weight, n_bins)
-    return (signal / math.sqrt(total)).astype(np.float32), (weights / total).astype(np.float32)
-
-
-def lane_noise(hunt: Hunt, block: tuple[int, int], durations: Floats) -> Floats:
-    """The star's noise over white noise at these durations, in one stretch."""
-    part = slice(*block)
-    keep = hunt.keep[part]
-    dips = hunt.dips
-    widths = np.maximum(1, np.round(durations / dips.step)).astype(np.int64)
-    return fit.noise_ratios(dips.cell[part][keep], dips.dip[part][keep], dips.weight[part][keep], widths)
 
 
 # --- from a spectrum to a signal -----------------------------------------------------------------------------------
@@ -222,7 +163,7 @@ def refine_peaks(hunt: Hunt, spectrum: Spectrum, config: SearchConfig) -> list[B
     return [box for box in boxes if box is not None]
 
 
-def distinct_peaks(plan: Plan, values: Floats, floor: float, count: int) -> list[int]:
+def distinct_peaks(plan: Plan, values: NDArray[np.floating], floor: float, count: int) -> list[int]:
     """Trials of the highest values from `floor` on, none within the width of a higher one."""
     values = values.copy()
     floor = max(floor, RIVAL_SHARE * float(values.max()))

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 
 from survey.signals.search.plan import Segment
-from survey.signals.search.reference import COVERAGE, FULLEST
+from survey.signals.search.reference import COVERAGE
 
 Floats = NDArray[np.float32]
 
@@ -26,8 +26,14 @@ GPU_LANES = 4096
 """Stars folded together: a CPU likes what its cache holds, a GPU what hides its launches."""
 
 
-def search_segment(signal: Floats, weight: Floats, inverse_beta: Floats, segment: Segment) -> tuple[Floats, Floats]:
+def search_segment(signal: Floats, weight: Floats, inverse_beta: Floats, segment: Segment) -> Floats:
     """As `reference.search_segment`, for any number of lanes."""
+    white, scaled = _both(signal.T, weight.T, inverse_beta.T, segment)
+    _, inverted = _both(-signal.T, weight.T, inverse_beta.T, segment)
+    return np.stack([white.T, scaled.T, inverted.T])
+
+
+def _both(signal: Floats, weight: Floats, inverse_beta: Floats, segment: Segment) -> tuple[Floats, Floats]:
     stars = signal.shape[1]
     lanes = min(CPU_LANES if jax.default_backend() == "cpu" else GPU_LANES, 2 ** (stars - 1).bit_length())
     white = np.empty((segment.n_trials, stars), np.float32)
@@ -95,7 +101,7 @@ def _best_boxes(folded: jax.Array, period: jax.Array, inverse_beta: jax.Array, s
         sums = _box_sums(around, width)[:, :phases:stride]
         x, w = sums[..., :lanes], sums[..., lanes:]
         inside = (jnp.arange(0, phases, stride) < period)[None, :, None]
-        usable = inside & (w > COVERAGE * width / period) & (w < FULLEST) & (x > 0)
+        usable = inside & (w > COVERAGE * width / period) & (w < 1 - COVERAGE * width / period) & (x > 0)
         power = jnp.where(usable, x * x / jnp.where(usable, w * (1 - w), 1), 0)
         ratio = jnp.sqrt(power.max(axis=1))
         white = jnp.maximum(white, ratio)

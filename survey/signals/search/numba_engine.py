@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from survey.signals.search.plan import Segment
-from survey.signals.search.reference import COVERAGE, FULLEST
+from survey.signals.search.reference import COVERAGE
 
 Floats = NDArray[np.float32]
 
@@ -26,8 +26,14 @@ SOME = 4
 _OPTIONS = {"nogil": True, "cache": True, "error_model": "numpy", "fastmath": {"nsz", "nnan"}}
 
 
-def search_segment(signal: Floats, weight: Floats, inverse_beta: Floats, segment: Segment) -> tuple[Floats, Floats]:
+def search_segment(signal: Floats, weight: Floats, inverse_beta: Floats, segment: Segment) -> Floats:
     """As `reference.search_segment`, for any number of lanes."""
+    white, scaled = _both(signal.T, weight.T, inverse_beta.T, segment)
+    _, inverted = _both(-signal.T, weight.T, inverse_beta.T, segment)
+    return np.stack([white.T, scaled.T, inverted.T])
+
+
+def _both(signal: Floats, weight: Floats, inverse_beta: Floats, segment: Segment) -> tuple[Floats, Floats]:
     stars = signal.shape[1]
     white = np.empty((segment.n_trials, stars), np.float32)
     scaled = np.empty((segment.n_trials, stars), np.float32)
@@ -143,7 +149,7 @@ def _box_powers(powers, x_low, x_high, w_low, w_high, least):  # type: ignore[no
         x = x_high[k] - x_low[k]
         w = w_high[k] - w_low[k]
         power = x * x / (w * (np.float32(1) - w))
-        usable = (w > least) & (w < np.float32(FULLEST)) & (x > np.float32(0))
+        usable = (w > least) & (w < np.float32(1) - least) & (x > np.float32(0))
         powers[k] = power if usable else np.float32(0)
 
 

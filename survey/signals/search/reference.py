@@ -8,31 +8,32 @@ from survey.signals.search.plan import Segment
 Floats = NDArray[np.float32]
 
 COVERAGE = 0.3
-"""A box counts only if it holds more than this share of the weight that even coverage would give it."""
-
-FULLEST = 0.9
-"""A box with more than this share of all weight leaves nothing to compare it with."""
+"""A box counts only if it, and what is outside of it, hold more than this share of the weight that even coverage
+would give the box."""
 
 
-def search_segment(signal: Floats, weight: Floats, inverse_beta: Floats, segment: Segment) -> tuple[Floats, Floats]:
+def search_segment(signal: Floats, weight: Floats, inverse_beta: Floats, segment: Segment) -> Floats:
     """Highest signal-to-noise ratio of a box at every trial period.
 
-    signal, weight: (bins, lanes), a lane being one star; weights sum to 1 in a lane, signal is the weighted dip, scaled
-    so that its variance is `weight`. inverse_beta: (widths, lanes), white noise over the star's own at each width.
-    Returns (white, scaled), each (trials, lanes): the best ratio over epochs and widths, and the best of ratio times
-    inverse_beta. The statistic is X / sqrt(W (1 - W)), Kovacs et al. (2002), with X and W the sums inside the box.
+    signal, weight: (lanes, bins), a lane being one stretch of one star; weights sum to 1 in a lane, signal is the
+    weighted dip, scaled so that its variance is `weight`. inverse_beta: (lanes, widths), white noise over its own
+    at each width. Returns (3, lanes, trials): the best ratio over epochs and widths; the best of ratio times
+    inverse_beta; and the latter of the light curve turned upside down. None is below 0. The statistic is
+    X / sqrt(W (1 - W)), Kovacs et al. (2002), with X and W the sums inside the box.
     """
-    white, scaled = [], []
+    peaks = []
     for period in range(segment.first, segment.last):
-        folded_signal = fold_rows(_as_rows(signal, period, segment.rows))[segment.drifts]
-        folded_weight = fold_rows(_as_rows(weight, period, segment.rows))[segment.drifts]
-        best = [
-            _best_box(folded_signal, folded_weight, width, stride)
-            for width, stride in zip(segment.widths, segment.strides, strict=True)
-        ]
-        white.append(np.max(best, axis=0))
-        scaled.append(np.max(np.array(best) * inverse_beta[:, None, :], axis=0))
-    return np.concatenate(white), np.concatenate(scaled)
+        folded_signal = fold_rows(_as_rows(signal.T, period, segment.rows))[segment.drifts]
+        folded_weight = fold_rows(_as_rows(weight.T, period, segment.rows))[segment.drifts]
+        best = np.array(
+            [
+                _best_boxes(folded_signal, folded_weight, width, stride)
+                for width, stride in zip(segment.widths, segment.strides, strict=True)
+            ]
+        )
+        scaled = (best * inverse_beta.T[:, None, None, :]).max(axis=0)
+        peaks.append(np.concatenate([best[:, :1].max(axis=0), scaled]))
+    return np.concatenate(peaks, axis=1).transpose(0, 2, 1)
 
 
 def fold_rows(rows: Floats) -> Floats:
@@ -55,12 +56,13 @@ def _as_rows(bins: Floats, period: int, rows: int) -> Floats:
     return padded.reshape(rows, period, -1)
 
 
-def _best_box(signal: Floats, weight: Floats, width: int, stride: int) -> Floats:
-    """(drifts, lanes): the best box of one width over its epochs."""
+def _best_boxes(signal: Floats, weight: Floats, width: int, stride: int) -> Floats:
+    """(2, drifts, lanes): the best dip and the best rise of one width over its epochs."""
     period = signal.shape[1]
     inside = (np.arange(0, period, stride)[:, None] + np.arange(width)) % period
     x = signal[:, inside].sum(axis=2)
     w = weight[:, inside].sum(axis=2)
-    usable = (w > COVERAGE * width / period) & (w < FULLEST) & (x > 0)
-    spread = np.sqrt(np.where(usable, w * (1 - w), 1))
-    return np.where(usable, x / spread, 0).max(axis=1).astype(np.float32)
+    variance, least = w * (1 - w), COVERAGE * width / period
+    usable = variance > least * (1 - least)
+    ratio = np.where(usable, x / np.sqrt(np.where(usable, variance, 1)), 0)
+    return np.maximum([ratio.max(axis=1), (-ratio).max(axis=1)], 0).astype(np.float32)
