@@ -1,10 +1,14 @@
 """What the search sees of a star: weighted dips on a fine grid in time, split where nothing was observed for long."""
 
 import itertools
+import math
 from dataclasses import dataclass
 
+import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from survey.signals.search.noise import MAD_TO_SIGMA, median
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -54,17 +58,32 @@ class Dips:
 
 def make_dips(curve: FlatCurve, max_gap: float) -> Dips:
     """Average to the grid, with weights from the scatter that the curve really has."""
-    usable = np.isfinite(curve.flux)
-    time = curve.time[usable]
-    variance = _variances(curve)[usable]
     step = max(curve.cadence, FINE_BIN)
-    cells = np.floor((time - time[0]) / step).astype(np.int64)
-    cell, index = np.unique(cells, return_inverse=True)
-    weights = 1.0 / variance
-    weight: Floats = np.bincount(index, weights).astype(np.float64)
-    dip = np.bincount(index, weights * (1.0 - curve.flux[usable].astype(np.float64))) / weight
-    mean_time = np.bincount(index, weights * (time - time[0])) / weight + time[0]
-    return Dips(mean_time, dip, weight, cell, step, _blocks(mean_time, max_gap))
+    time, dip, weight, cell = _average(curve.time, curve.flux, 1.0 / _variances(curve), step)
+    return Dips(time, dip, weight, cell, step, _blocks(time, max_gap))
+
+
+@numba.njit(nogil=True, cache=True)
+def _average(time, flux, weight, step):  # type: ignore[no-untyped-def]
+    """(time, dip, weight, cell) of every cell of the grid with data, in order; times ascend, missing flux is NaN."""
+    means, dips, weights = np.zeros(time.size), np.zeros(time.size), np.zeros(time.size)
+    cells = np.empty(time.size, np.int64)
+    count = 0
+    start = 0.0
+    for i in range(time.size):
+        if not np.isfinite(flux[i]):
+            continue
+        if count == 0:
+            start = time[i]
+        cell = int((time[i] - start) / step)
+        if count == 0 or cell != cells[count - 1]:
+            cells[count] = cell
+            count += 1
+        means[count - 1] += weight[i] * (time[i] - start)
+        dips[count - 1] += weight[i] * (1.0 - flux[i])
+        weights[count - 1] += weight[i]
+    weights = weights[:count]
+    return means[:count] / weights + start, dips[:count] / weights, weights, cells[:count]
 
 
 def _blocks(time: Floats, max_gap: float) -> tuple[tuple[int, int], ...]:
@@ -75,22 +94,52 @@ def _blocks(time: Floats, max_gap: float) -> tuple[tuple[int, int], ...]:
 def _variances(curve: FlatCurve) -> Floats:
     """Squared errors, rescaled in every product so that they agree with the scatter from point to point."""
     errors = np.asarray(curve.flux_err, np.float64)
-    variance = np.empty(len(errors))
-    for start, stop in zip(curve.starts, [*curve.starts[1:], len(errors)], strict=True):
-        flux, error = curve.flux[start:stop].astype(np.float64), errors[start:stop]
-        typical = np.nanmedian(error) if np.isfinite(error).any() else np.nan
-        scatter = point_scatter(flux[np.isfinite(flux)])
-        if not (np.isfinite(typical) and typical > 0):
-            variance[start:stop] = scatter**2
+    ends = [*curve.starts[1:], len(errors)]
+    parts = [
+        _product_variances(curve.flux[start:stop], errors[start:stop])
+        for start, stop in zip(curve.starts, ends, strict=True)
+    ]
+    return np.concatenate(parts) if len(parts) > 1 else parts[0]
+
+
+@numba.njit(nogil=True, cache=True)
+def _product_variances(flux, errors):  # type: ignore[no-untyped-def]
+    """The variance of every point of one product; errors that are missing or not positive count as typical ones."""
+    usable = np.empty(errors.size, np.float32)
+    count = 0
+    for error in errors:
+        if np.isfinite(error) and error > 0:
+            usable[count] = error
+            count += 1
+    typical = median(usable[:count]) if count else np.float32(1)
+    scatter = point_scatter(flux)
+    variances = np.full(errors.size, scatter**2)
+    if typical > 0:
+        for i in range(errors.size):
+            if np.isfinite(errors[i]) and errors[i] > 0:
+                variances[i] = (scatter * (errors[i] / typical)) ** 2
+    return variances
+
+
+@numba.njit(nogil=True, cache=True)
+def point_scatter(flux):  # type: ignore[no-untyped-def]
+    """Robust standard deviation of a flux from differences of neighbours; slow variation does not enter."""
+    steps = np.empty(flux.size, np.float32)
+    count, before = 0, np.nan
+    total, squares = 0.0, 0.0
+    for value in flux:
+        if not np.isfinite(value):
             continue
-        relative = np.where(np.isfinite(error) & (error > 0), error / typical, 1.0)
-        variance[start:stop] = (scatter * relative) ** 2
-    return variance
-
-
-def point_scatter(flux: Floats) -> float:
-    """Robust standard deviation from differences of neighbours; slow variation does not enter."""
-    if len(flux) < 3:
+        if count:
+            steps[count - 1] = abs(value - before)
+        total += value - 1.0
+        squares += (value - 1.0) ** 2
+        count += 1
+        before = value
+    if count < 3:
         return 1.0
-    scatter = 1.4826 * float(np.median(np.abs(np.diff(flux)))) / np.sqrt(2.0)
-    return scatter if scatter > 0 else float(np.std(flux)) or 1.0
+    scatter = MAD_TO_SIGMA * median(steps[: count - 1]) / math.sqrt(2.0)
+    if scatter > 0:
+        return scatter
+    spread = math.sqrt(max(squares / count - (total / count) ** 2, 0.0))
+    return spread if spread > 0 else 1.0

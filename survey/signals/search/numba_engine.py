@@ -1,213 +1,386 @@
-"""The CPU engine: fast folding compiled by numba, sixteen stars side by side in one vector register.
+"""The CPU engine: one star at a time, its phases side by side in vector registers.
 
-Every loop runs over one flat stretch of memory in which the stars are the fastest index, because that is what the
-compiler turns into vector instructions. The last level of the folding is not written out for all drifts: its rows go
-straight into running sums, from which the boxes are read.
+A row of the folding is a stretch of memory that repeats its first sixteen values at its end, so that sixteen phases
+from any place on are one load. Rows of signal and weight lie one behind the other and go through the same steps. The
+first step reads the bins as they lie in time; two levels of the folding are done at once where possible, in chunks that
+stay in the caches; the last level goes straight into the boxes, without being stored for all drifts.
+
+What is loaded soon after it was stored is loaded from the same, aligned places, and shifted in registers: a load across
+two stores under way would wait for both (a factor of two in all). Everything is one array, `space`, and places in it:
+numba counts references to arrays that change hands, which cost as much as the folding itself.
 """
 
-import itertools
+import threading
 
 import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from survey.signals.search.plan import Segment
+from survey.signals.search.plan import TRIPLE, Segment
 from survey.signals.search.reference import COVERAGE
+from survey.signals.search.vectors import (
+    LANES,
+    highest,
+    load,
+    lowest,
+    maximum,
+    minimum,
+    pairs,
+    power_of,
+    shift1,
+    shift2,
+    shift3,
+    shift4,
+    splat,
+    store,
+)
 
 Floats = NDArray[np.float32]
 
-LANES = 16
-"""Stars folded together: one AVX-512 register of float32, two of AVX2."""
+CHUNKS = (16, 256)
+"""Rows that are folded as far as they go before the next ones are touched: what the first and second cache hold."""
 
-SOME = 4
-"""Stars folded together where too few are left for LANES: a third of the time of a full group."""
+_OPTIONS = {"nogil": True, "cache": True, "error_model": "numpy"}
 
-# No reassociation and no contraction: a star gives the same bits alone and in a full register.
-_OPTIONS = {"nogil": True, "cache": True, "error_model": "numpy", "fastmath": {"nsz", "nnan"}}
+TAILS = np.array([0.0] * LANES + [np.inf] * LANES, np.float32)
+"""Added to a threshold that nothing may pass beyond the last epoch."""
+
+_NOTHING = np.empty(0, np.float32)
+_of_thread = threading.local()
+
+assert TRIPLE == (3, 4, 5)
 
 
 def search_segment(signal: Floats, weight: Floats, inverse_beta: Floats, segment: Segment) -> Floats:
     """As `reference.search_segment`, for any number of lanes."""
-    white, scaled = _both(signal.T, weight.T, inverse_beta.T, segment)
-    _, inverted = _both(-signal.T, weight.T, inverse_beta.T, segment)
-    return np.stack([white.T, scaled.T, inverted.T])
+    peaks = np.empty((3, len(signal), segment.n_trials), np.float32)
+    trials = (segment.first, segment.last, segment.rows, segment.drift_step)
+    boxes = (segment.levels, segment.narrow)
+    space = _working_space(_space(segment))
+    for lane in range(len(signal)):
+        _search(signal[lane], weight[lane], inverse_beta[lane] ** 2, trials, boxes, TAILS, space, peaks[:, lane])
+    return peaks
 
 
-def _both(signal: Floats, weight: Floats, inverse_beta: Floats, segment: Segment) -> tuple[Floats, Floats]:
-    stars = signal.shape[1]
-    white = np.empty((segment.n_trials, stars), np.float32)
-    scaled = np.empty((segment.n_trials, stars), np.float32)
-    boxes = np.array([segment.widths, segment.strides], np.int64)
-    for group in _groups(stars):
-        lanes = _lanes(group.stop - group.start)
-        peaks = np.empty((2, segment.n_trials, lanes), np.float32)
-        _search(
-            (0,) * lanes,
-            _fill(signal[:, group], lanes),
-            _fill(weight[:, group], lanes),
-            (segment.first, segment.last, segment.rows, segment.drift_step),
-            boxes,
-            _fill(inverse_beta[:, group], lanes),
-            peaks,
-        )
-        white[:, group], scaled[:, group] = peaks[:, :, : group.stop - group.start]
-    return white, scaled
+def _space(segment: Segment) -> int:
+    """Numbers that `_search` works in: padded bins, two sets of rows, one folded profile at every level of boxes."""
+    padded = segment.rows * segment.last + 4 * LANES
+    return 2 * padded + 4 * segment.rows * _stride(segment.last) + 4 * _profile(segment.last, segment.levels)
 
 
-def _groups(stars: int) -> list[slice]:
-    """Full groups first, then what is cheapest for the rest."""
-    whole, rest = divmod(stars, LANES)
-    size = LANES if rest > 2 * SOME else SOME
-    starts = [*range(0, whole * LANES, LANES), *range(whole * LANES, stars, size)]
-    return [slice(start, stop) for start, stop in itertools.pairwise([*starts, stars])]
-
-
-def _lanes(stars: int) -> int:
-    """Width of the compiled program that folds so many stars."""
-    return next(lanes for lanes in (1, SOME, LANES) if stars <= lanes)
-
-
-def _fill(columns: Floats, lanes: int) -> Floats:
-    """Flat copy with `lanes` columns, the missing ones empty."""
-    full = np.zeros((len(columns), lanes), np.float32)
-    full[:, : columns.shape[1]] = columns
-    return full.ravel()
-
-
-@numba.njit(inline="always", **_OPTIONS)
-def _add(out, a, b):  # type: ignore[no-untyped-def]
-    for k in range(out.size):
-        out[k] = a[k] + b[k]
-
-
-@numba.njit(inline="always", **_OPTIONS)
-def _add_rolled(out, early, late, shift):  # type: ignore[no-untyped-def]
-    """out = early + late moved `shift` values to the left, around the row's end."""
-    kept = out.size - shift
-    _add(out[:kept], early[:kept], late[shift:])
-    _add(out[kept:], early[kept:], late[:shift])
+def _working_space(size: int) -> Floats:
+    """The thread's memory to work in, kept from call to call; it starts at a cache line."""
+    if getattr(_of_thread, "space", _NOTHING).size < size:
+        whole = np.empty(size + LANES, np.float32)
+        start = (-whole.ctypes.data // whole.itemsize) % LANES
+        _of_thread.space = whole[start : start + size]
+    return _of_thread.space
 
 
 @numba.njit(**_OPTIONS)
-def _fold_halves(bins, period, lanes, rows, used, ping, pong):  # type: ignore[no-untyped-def]
-    """The rows with each half folded under all its drifts; rows from `used` on are empty."""
-    size = period * lanes
-    filled = min(bins.size, used * size)
-    source, target = ping, pong
-    source[:filled] = bins[:filled]
-    source[filled : used * size] = np.float32(0)
-    half = 1
-    while half < rows // 2:
-        for group in range(0, used, 2 * half):
-            for i in range(half):
-                early = source[(group + i) * size : (group + i + 1) * size]
-                even = target[(group + 2 * i) * size : (group + 2 * i + 1) * size]
-                odd = target[(group + 2 * i + 1) * size : (group + 2 * i + 2) * size]
-                if group + half < used:
-                    late = source[(group + half + i) * size : (group + half + i + 1) * size]
-                    _add_rolled(even, early, late, (i % period) * lanes)
-                    _add_rolled(odd, early, late, ((i + 1) % period) * lanes)
-                else:
-                    even[:] = early
-                    odd[:] = early
-        # A group that was half empty is full now.
-        used = (used + 2 * half - 1) // (2 * half) * (2 * half)
+def _stride(period):  # type: ignore[no-untyped-def]
+    """Distance between rows: a period, its first sixteen values once more, and what is missing to a whole vector."""
+    return (period + 2 * LANES - 1) // LANES * LANES
+
+
+@numba.njit(**_OPTIONS)
+def _profile(period, levels):  # type: ignore[no-untyped-def]
+    """Room for a folded profile as far as the boxes of the coarsest level reach."""
+    unit = LANES << (levels - 1)
+    return (period + unit - 1) // unit * unit + unit
+
+
+@numba.njit(forceinline=True, **_OPTIONS)
+def _wrapped(place, period):  # type: ignore[no-untyped-def]
+    """`place` brought back to the first period."""
+    while place >= period:
+        place -= period
+    return place
+
+
+@numba.njit(forceinline=True, **_OPTIONS)
+def _close_rows(space, row, step, count, period):  # type: ignore[no-untyped-def]
+    """Repeat the first sixteen values of `count` rows behind their ends."""
+    for k in range(count):
+        store(space, row + k * step + period, load(space, row + k * step))
+
+
+@numba.njit(forceinline=True, **_OPTIONS)
+def _fold_two(space, source, target, half, layout, period, stride):  # type: ignore[no-untyped-def]
+    """Two groups of `half` rows that start at `source` become one group of twice as many at `target`."""
+    step, across, end = layout
+    row = 2 * stride
+    drift = 0
+    for i in range(half):
+        for side in range(2):
+            early = source + i * step + side * across
+            late = early + half * step
+            out = target + 2 * i * row + side * stride
+            b0 = load(space, late + drift)
+            for j in range(0, period, LANES):
+                b1 = load(space, late + _wrapped(j + LANES + drift, end))
+                a = load(space, early + j)
+                store(space, out + j, a + b0)
+                store(space, out + row + j, a + shift1(b0, b1))
+                b0 = b1
+            _close_rows(space, out, row, 2, period)
+        drift = _wrapped(drift + 1, period)
+
+
+@numba.njit(forceinline=True, **_OPTIONS)
+def _fold_three(space, source, target, layout, period, stride):  # type: ignore[no-untyped-def]
+    """Three rows that start at `source` become a group of three drifts at `target`."""
+    step, across, end = layout
+    row = 2 * stride
+    for side in range(2):
+        row_a, out = source + side * across, target + side * stride
+        row_b, row_c = row_a + step, row_a + 2 * step
+        b0, c0 = load(space, row_b), load(space, row_c)
+        for j in range(0, period, LANES):
+            place = _wrapped(j + LANES, end)
+            b1, c1 = load(space, row_b + place), load(space, row_c + place)
+            a = load(space, row_a + j)
+            b = shift1(b0, b1)
+            store(space, out + j, a + (b0 + c0))
+            store(space, out + row + j, a + (b + shift1(c0, c1)))
+            store(space, out + 2 * row + j, a + (b + shift2(c0, c1)))
+            b0, c0 = b1, c1
+        _close_rows(space, out, row, 3, period)
+
+
+@numba.njit(forceinline=True, **_OPTIONS)
+def _fold_four(space, source, target, half, layout, period, stride):  # type: ignore[no-untyped-def]
+    """Two levels at once: four groups of `half` rows that start at `source` become one at `target`."""
+    step, across, end = layout
+    row = 2 * stride
+    drift_b, drift_c, drift_d = 0, 0, 0
+    for i in range(half):
+        for side in range(2):
+            row_a = source + i * step + side * across
+            row_b = row_a + half * step
+            row_c = row_b + half * step
+            row_d = row_c + half * step
+            out = target + 4 * i * row + side * stride
+            b0, c0, d0 = load(space, row_b + drift_b), load(space, row_c + drift_c), load(space, row_d + drift_d)
+            for j in range(0, period, LANES):
+                b1 = load(space, row_b + _wrapped(j + LANES + drift_b, end))
+                c1 = load(space, row_c + _wrapped(j + LANES + drift_c, end))
+                d1 = load(space, row_d + _wrapped(j + LANES + drift_d, end))
+                a = load(space, row_a + j)
+                c = shift1(c0, c1)
+                early = a + b0
+                store(space, out + j, early + (c0 + d0))
+                store(space, out + row + j, early + (c + shift1(d0, d1)))
+                early = a + shift1(b0, b1)
+                store(space, out + 2 * row + j, early + (c + shift2(d0, d1)))
+                store(space, out + 3 * row + j, early + (shift2(c0, c1) + shift3(d0, d1)))
+                b0, c0, d0 = b1, c1, d1
+            _close_rows(space, out, row, 4, period)
+        drift_b = _wrapped(drift_b + 1, period)
+        drift_c = _wrapped(drift_c + 2, period)
+        drift_d = _wrapped(drift_d + 3, period)
+
+
+@numba.njit(forceinline=True, **_OPTIONS)
+def _mend_ends(space, bins, target, count, across, period, stride):  # type: ignore[no-untyped-def]
+    """The last phases of a group of `count` periods of bins: folded, they read on into the next period."""
+    row = 2 * stride
+    for side in range(2):
+        for drift in range(1, count):
+            out = target + drift * row + side * stride
+            for back in range(1, drift + 1):
+                total = space[bins + side * across + period - back]
+                for r in range(1, count):
+                    moved = drift if r == count - 1 else (drift + 1) // 2 if r == count - 2 else drift // 2
+                    phase = moved - back if moved >= back else period + moved - back
+                    total += space[bins + side * across + r * period + phase]
+                space[out + period - back] = total
+
+
+@numba.njit(**_OPTIONS)
+def _fold_bins(space, bins, target, rows, count, across, period, stride):  # type: ignore[no-untyped-def]
+    """`rows` periods of bins become groups of `count` (2, 3 or 4) rows at `target`; weights lie `across` behind."""
+    layout = (period, across, 2 * across)  # no row ends before the bins do
+    for first in range(0, rows, count):
+        start, out = bins + first * period, target + 2 * first * stride
+        if count == 4:
+            _fold_four(space, start, out, 1, layout, period, stride)
+            _mend_ends(space, start, out, 4, across, period, stride)
+        elif count == 3:
+            _fold_three(space, start, out, layout, period, stride)
+            _mend_ends(space, start, out, 3, across, period, stride)
+        else:
+            _fold_two(space, start, out, 1, layout, period, stride)
+            _mend_ends(space, start, out, 2, across, period, stride)
+        for side in range(2):
+            _close_rows(space, out + side * stride, 2 * stride, count, period)
+
+
+@numba.njit(**_OPTIONS)
+def _fold_groups(space, source, target, rows, have, want, period, stride):  # type: ignore[no-untyped-def]
+    """`rows` rows at `source`, folded in groups of `have`, become groups of `want`; returns whether they stand at
+    `target` now, which is used in turns with `source`."""
+    turned = False
+    row = 2 * stride
+    layout = (row, stride, period)
+    while have < want:
+        if 4 * have <= want:
+            for group in range(0, rows, 4 * have):
+                _fold_four(space, source + group * row, target + group * row, have, layout, period, stride)
+            have *= 4
+        else:
+            for group in range(0, rows, 2 * have):
+                _fold_two(space, source + group * row, target + group * row, have, layout, period, stride)
+            have *= 2
         source, target = target, source
-        half *= 2
-    return source
-
-
-@numba.njit(inline="always", **_OPTIONS)
-def _running_sums(sums, folded, drift, period, lanes, rows, used, beyond, row):  # type: ignore[no-untyped-def]
-    """Running sums over the phases of one drift, continued `beyond` bins past the end."""
-    size = period * lanes
-    i, half = drift // 2, rows // 2
-    early = folded[i * size : (i + 1) * size]
-    if half < used:
-        late = folded[(half + i) * size : (half + i + 1) * size]
-        _add_rolled(row[:size], early, late, (((drift + 1) // 2) % period) * lanes)
-    else:
-        row[:size] = early
-    row[size : size + beyond * lanes] = row[: beyond * lanes]
-    sums[:lanes] = np.float32(0)
-    for k in range(size + beyond * lanes):
-        sums[k + lanes] = sums[k] + row[k]
-
-
-@numba.njit(inline="always", **_OPTIONS)
-def _thin(out, sums, stride, count, lanes):  # type: ignore[no-untyped-def]
-    """Every `stride`-th of the running sums."""
-    for j in range(count):
-        for k in range(lanes):
-            out[j * lanes + k] = sums[j * stride * lanes + k]
-
-
-@numba.njit(inline="always", **_OPTIONS)
-def _box_powers(powers, x_low, x_high, w_low, w_high, least):  # type: ignore[no-untyped-def]
-    """Squared signal-to-noise ratio of every box, 0 where it is no dip or holds too little data."""
-    for k in range(powers.size):
-        x = x_high[k] - x_low[k]
-        w = w_high[k] - w_low[k]
-        power = x * x / (w * (np.float32(1) - w))
-        usable = (w > least) & (w < np.float32(1) - least) & (x > np.float32(0))
-        powers[k] = power if usable else np.float32(0)
-
-
-@numba.njit(inline="always", **_OPTIONS)
-def _reduce_max(powers, count, lanes):  # type: ignore[no-untyped-def]
-    """The maximum of each lane over `count` rows, left in the first row."""
-    while count > 1:
-        moved = count // 2
-        low = powers[: moved * lanes]
-        high = powers[(count - moved) * lanes : count * lanes]
-        for k in range(low.size):
-            low[k] = low[k] if low[k] > high[k] else high[k]
-        count -= moved
+        turned = not turned
+    return turned
 
 
 @numba.njit(**_OPTIONS)
-def _search(lane_tuple, signal, weight, trials, boxes, factors, peaks):  # type: ignore[no-untyped-def]
-    # The length of a tuple is known to the compiler, and with it the distance between neighbours in the running sums.
-    lanes = len(lane_tuple)
+def _fold_halves(space, bins, across, rows, period, stride, ping, pong):  # type: ignore[no-untyped-def]
+    """The place (`ping` or `pong`) of both halves of the rows, each folded under all its drifts."""
+    half = rows // 2
+    whole = half
+    while whole > CHUNKS[1] and whole % 2 == 0:
+        whole //= 2
+    part = whole
+    while part > CHUNKS[0] and part % 2 == 0:
+        part //= 2
+    least = 3 if part % 3 == 0 else min(part, 4)
+    row = 2 * stride
+    first, second = ping, pong
+    for outer in range(0, rows, whole):
+        for inner in range(outer, outer + whole, part):
+            here, there = ping + inner * row, pong + inner * row
+            _fold_bins(space, bins + inner * period, here, part, least, across, period, stride)
+            turned = _fold_groups(space, here, there, part, least, part, period, stride)
+        first, second = (pong, ping) if turned else (ping, pong)
+        if _fold_groups(space, first + outer * row, second + outer * row, whole, part, whole, period, stride):
+            first, second = second, first
+    return second if _fold_groups(space, first, second, rows, whole, half, period, stride) else first
+
+
+@numba.njit(forceinline=True, **_OPTIONS)
+def _fold_last(space, folded, drift, rows, period, stride, size, x, w):  # type: ignore[no-untyped-def]
+    """The profile of one drift over all rows, and on beyond the period to `size`."""
+    early = folded + drift // 2 * 2 * stride
+    late = early + rows * stride
+    moved = (drift + 1) // 2 % period
+    place = 0
+    for j in range(0, size, LANES):
+        other = _wrapped(place + moved, period)
+        store(space, x + j, load(space, early + place) + load(space, late + other))
+        store(space, w + j, load(space, early + stride + place) + load(space, late + stride + other))
+        place = _wrapped(place + LANES, period)
+
+
+@numba.njit(forceinline=True, **_OPTIONS)
+def _halve(space, x, w, length):  # type: ignore[no-untyped-def]
+    """Profiles of `length` at these places, on bins twice as long, written behind them."""
+    for j in range(0, length // 2, LANES):
+        store(space, x + length + j, pairs(load(space, x + 2 * j), load(space, x + 2 * j + LANES)))
+        store(space, w + length + j, pairs(load(space, w + 2 * j), load(space, w + 2 * j + LANES)))
+
+
+@numba.njit(forceinline=True, **_OPTIONS)
+def _least(width, period):  # type: ignore[no-untyped-def]
+    """The least W (1 - W) of a box that counts."""
+    share = np.float32(COVERAGE * width / period)
+    return splat(share * (np.float32(1) - share))
+
+
+@numba.njit(forceinline=True, **_OPTIONS)
+def _try_narrow(space, x, w, period, squares, tails, white, scaled, inverted):  # type: ignore[no-untyped-def]
+    """Boxes of one and two bins; the best powers so far, with theirs."""
+    zero = splat(np.float32(0))
+    least1, least2 = _least(1, period), _least(2, period)
+    top1, top2, low1, low2 = zero, zero, zero, zero
+    for j in range(0, period, LANES):
+        if j + LANES > period:
+            tail = load(tails, LANES - period % LANES)
+            least1, least2 = least1 + tail, least2 + tail
+        x0, w0 = load(space, x + j), load(space, w + j)
+        power = power_of(x0, w0, least1)
+        top1, low1 = maximum(top1, power), minimum(low1, power)
+        x1, w1 = load(space, x + j + LANES), load(space, w + j + LANES)
+        power = power_of(x0 + shift1(x0, x1), w0 + shift1(w0, w1), least2)
+        top2, low2 = maximum(top2, power), minimum(low2, power)
+    factor1, factor2 = splat(squares[0]), splat(squares[1])
+    white = maximum(white, maximum(top1, top2))
+    scaled = maximum(scaled, maximum(top1 * factor1, top2 * factor2))
+    inverted = minimum(inverted, minimum(low1 * factor1, low2 * factor2))
+    return white, scaled, inverted
+
+
+@numba.njit(forceinline=True, **_OPTIONS)
+def _try_triple(space, x, w, level, period, squares, done, tails, white, scaled, inverted):  # type: ignore[no-untyped-def]
+    """Boxes of three, four and five steps on the profile of one level; the best powers so far, with theirs."""
+    zero = splat(np.float32(0))
+    epochs = (period + (1 << level) - 1) >> level
+    least3, least4, least5 = _least(3 << level, period), _least(4 << level, period), _least(5 << level, period)
+    top3, top4, top5, low3, low4, low5 = zero, zero, zero, zero, zero, zero
+    x0, w0 = load(space, x), load(space, w)
+    whole = epochs // LANES * LANES
+    # Twice the same loop: over the whole vectors, and over what is left of one.
+    start, stop = 0, whole
+    for _ in range(2):
+        for j in range(start, stop, LANES):
+            x1, w1 = load(space, x + j + LANES), load(space, w + j + LANES)
+            x_sum = x0 + shift1(x0, x1) + shift2(x0, x1)
+            w_sum = w0 + shift1(w0, w1) + shift2(w0, w1)
+            power = power_of(x_sum, w_sum, least3)
+            top3, low3 = maximum(top3, power), minimum(low3, power)
+            x_sum, w_sum = x_sum + shift3(x0, x1), w_sum + shift3(w0, w1)
+            power = power_of(x_sum, w_sum, least4)
+            top4, low4 = maximum(top4, power), minimum(low4, power)
+            x_sum, w_sum = x_sum + shift4(x0, x1), w_sum + shift4(w0, w1)
+            power = power_of(x_sum, w_sum, least5)
+            top5, low5 = maximum(top5, power), minimum(low5, power)
+            x0, w0 = x1, w1
+        start, stop = whole, epochs
+        tail = load(tails, LANES - epochs % LANES)
+        least3, least4, least5 = least3 + tail, least4 + tail, least5 + tail
+    factor3, factor4, factor5 = splat(squares[done]), splat(squares[done + 1]), splat(squares[done + 2])
+    white = maximum(white, maximum(top3, maximum(top4, top5)))
+    scaled = maximum(scaled, maximum(top3 * factor3, maximum(top4 * factor4, top5 * factor5)))
+    inverted = minimum(inverted, minimum(low3 * factor3, minimum(low4 * factor4, low5 * factor5)))
+    return white, scaled, inverted
+
+
+@numba.njit(**_OPTIONS)
+def _search(signal, weight, squares, trials, boxes, tails, space, peaks):  # type: ignore[no-untyped-def]
+    """One star: `peaks` (3, trials) from bins, squares of inverse_beta, and `space` to work in."""
     first, last, rows, step = trials
-    widths, strides = boxes[0], boxes[1]
-    widest = widths[-1]
-    n_bins = signal.size // lanes
-    space = rows * last * lanes
-    x_ping, x_pong = np.empty(space, np.float32), np.empty(space, np.float32)
-    w_ping, w_pong = np.empty(space, np.float32), np.empty(space, np.float32)
-    length = (last + widest + 1) * lanes
-    row = np.empty(length, np.float32)
-    x_sums, w_sums = np.empty(length, np.float32), np.empty(length, np.float32)
-    x_thin, w_thin = np.empty(length, np.float32), np.empty(length, np.float32)
-    powers = np.empty(length, np.float32)
+    levels, narrow = boxes
+    padded = (rows * last + 4 * LANES) // LANES * LANES
+    used = min(signal.size, padded)
+    space[:used], space[padded : padded + used] = signal[:used], weight[:used]
+    space[used:padded], space[padded + used : 2 * padded] = np.float32(0), np.float32(0)
+    ping = 2 * padded
+    pong = ping + 2 * rows * _stride(last)
+    profile = pong + 2 * rows * _stride(last)
+    zero = splat(np.float32(0))
     trial = 0
     for period in range(first, last):
-        used = min(rows, (n_bins + period - 1) // period)
-        x_folded = _fold_halves(signal, period, lanes, rows, used, x_ping, x_pong)
-        w_folded = _fold_halves(weight, period, lanes, rows, used, w_ping, w_pong)
+        stride, size = _stride(period), _profile(period, levels)
+        folded = _fold_halves(space, 0, padded, rows, period, stride, ping, pong)
         for drift in range(0, rows, step):
-            _running_sums(x_sums, x_folded, drift, period, lanes, rows, used, widest, row)
-            _running_sums(w_sums, w_folded, drift, period, lanes, rows, used, widest, row)
-            white, scaled = peaks[0, trial], peaks[1, trial]
-            white[:] = np.float32(0)
-            scaled[:] = np.float32(0)
-            thinned = 1
-            x, w = x_sums, w_sums
-            for d in range(widths.size):
-                stride = strides[d]
-                if stride != thinned:
-                    _thin(x_thin, x_sums, stride, (period + widest) // stride + 1, lanes)
-                    _thin(w_thin, w_sums, stride, (period + widest) // stride + 1, lanes)
-                    x, w, thinned = x_thin, w_thin, stride
-                count = (period + stride - 1) // stride
-                end, offset = count * lanes, widths[d] // stride * lanes
-                least = np.float32(COVERAGE * widths[d] / period)
-                _box_powers(powers[:end], x[:end], x[offset : offset + end], w[:end], w[offset : offset + end], least)
-                _reduce_max(powers, count, lanes)
-                for k in range(lanes):
-                    ratio = np.sqrt(powers[k])
-                    white[k] = ratio if ratio > white[k] else white[k]
-                    ratio *= factors[d * lanes + k]
-                    scaled[k] = ratio if ratio > scaled[k] else scaled[k]
+            x, w, length = profile, profile + 2 * size, size
+            _fold_last(space, folded, drift, rows, period, stride, size, x, w)
+            white, scaled, inverted = zero, zero, zero
+            done = 0
+            if narrow:
+                white, scaled, inverted = _try_narrow(space, x, w, period, squares, tails, white, scaled, inverted)
+                done = 2
+            for level in range(levels):
+                white, scaled, inverted = _try_triple(
+                    space, x, w, level, period, squares, done + 3 * level, tails, white, scaled, inverted
+                )
+                if level + 1 < levels:
+                    _halve(space, x, w, length)
+                    x, w, length = x + length, w + length, length // 2
+            peaks[0, trial] = np.sqrt(highest(white))
+            peaks[1, trial] = np.sqrt(highest(scaled))
+            peaks[2, trial] = np.sqrt(-lowest(inverted))
             trial += 1

@@ -3,10 +3,11 @@
 A plan follows from rungs (baseline, cadence, stellar density), never from a star's neighbours in a batch, so that a
 star searched alone and the same star searched among thousands give the same numbers.
 
-A segment is a range of periods folded on the same time bins. With bins of `tau`, a period of p bins and R = 2^k rows,
-fast folding yields the R trial periods tau * (p + s / (R - 1)), s = 0..R-1: neighbours differ by a drift of one bin
+A segment is a range of periods folded on the same time bins. With bins of `tau`, a period of p bins and R rows, fast
+folding yields the R trial periods tau * (p + s / (R - 1)), s = 0..R-1: neighbours differ by a drift of one bin
 over R rows, which is the natural period step (Staelin 1969) and, when tau follows the transit duration, the optimal
-sampling of Ofir (2014). Only every `drift_step`-th of them is tried.
+sampling of Ofir (2014). Only every `drift_step`-th of them is tried. R is a power of two or three times one, so that
+rows without data, and bins finer than the durations need, cost little.
 """
 
 import functools
@@ -26,11 +27,17 @@ SOLAR_LOGG = 4.438
 SUBDIVISION = 2.0 ** (1 / 4)
 """Rungs of the baseline: the plan covers at most this factor more time than the star has."""
 
-WIDTH_RATIO = 1.25
-"""Growth of the box widths."""
+TRIPLE = (3, 4, 5)
+"""Widths of the boxes of one level, in steps of their epochs; each level has twice the step of the one before."""
 
-LARGEST_DUTY = 0.3
+LARGEST_DUTY = 0.35
 """Boxes wider than this share of the period are not tried."""
+
+DENSITY_STEP = 2.0 ** (1 / 4)
+"""Ratio of neighbouring rungs of the stellar density, in durations."""
+
+DENSITY_RANGE = (0.4, 4.0)
+"""Central durations over that of a Sun-like star, of stars that have a rung of their own: M dwarfs to subgiants."""
 
 
 @dataclass(frozen=True)
@@ -41,10 +48,11 @@ class DensityRung:
     longest: float
 
 
-DENSE = DensityRung(0.20, 0.80)
-SUNLIKE = DensityRung(0.40, 1.50)
-EVOLVED = DensityRung(0.70, 2.60)
 UNKNOWN = DensityRung(0.25, 1.70)
+
+IMPACT = (0.5, 1.3)
+"""Durations tried over the central one of a star of known density: down to an impact parameter of 0.87, and up to what
+its density and a moderate eccentricity may add."""
 
 
 def stellar_density(radius: float | None, logg: float | None) -> float | None:
@@ -55,12 +63,12 @@ def stellar_density(radius: float | None, logg: float | None) -> float | None:
 
 
 def density_rung(density: float | None) -> DensityRung:
+    """The rung of a star of this mean density over the Sun's."""
     if density is None:
         return UNKNOWN
-    scale = density ** (-1 / 3)
-    if scale < 0.63:
-        return DENSE
-    return SUNLIKE if scale < 1.4 else EVOLVED
+    scale = min(max(density ** (-1 / 3), DENSITY_RANGE[0]), DENSITY_RANGE[1])
+    rung = DENSITY_STEP ** round(math.log(scale, DENSITY_STEP))
+    return DensityRung(IMPACT[0] * rung, IMPACT[1] * rung)
 
 
 def central_duration(period: float) -> float:
@@ -81,10 +89,10 @@ def longest_duration(baseline: float, config: SearchConfig, density: float | Non
 
 @dataclass(frozen=True)
 class Segment:
-    """Trial periods that share time bins of `tau` days, `rows` rows (a power of two) and box widths.
+    """Trial periods that share time bins of `tau` days, `rows` rows (2^k or 3 * 2^k, even) and box widths.
 
-    first, last: the whole-bin periods first <= p < last; widths, strides: box widths and steps of their epochs, in
-    bins; each width is a whole number of its strides.
+    first, last: the whole-bin periods first <= p < last. Boxes come in `levels` of three widths (TRIPLE, in steps of
+    1, 2, 4... bins), and before them, where a bin is longer than the shortest duration, in `narrow` widths of 1 and 2.
     """
 
     tau: float
@@ -93,8 +101,20 @@ class Segment:
     first: int
     last: int
     drift_step: int
-    widths: tuple[int, ...]
-    strides: tuple[int, ...]
+    levels: int
+    narrow: bool = False
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Box widths in bins."""
+        triples = tuple(width << level for level in range(self.levels) for width in TRIPLE)
+        return (1, 2, *triples) if self.narrow else triples
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """Steps of the epochs of each width, in bins; each width is a whole number of them."""
+        steps = tuple(1 << level for level in range(self.levels) for _ in TRIPLE)
+        return (1, 1, *steps) if self.narrow else steps
 
     @property
     def drifts(self) -> NDArray[np.int64]:
@@ -164,47 +184,71 @@ def _longest_rung(longest: float, rung: float, config: SearchConfig) -> float:
     return rung / config.min_transits if config.min_transits >= 2 else longest
 
 
-@functools.lru_cache(maxsize=64)
+@functools.lru_cache(maxsize=256)
 def _make_plan(baseline: float, longest: float, cadence: float, rung: DensityRung, config: SearchConfig) -> Plan:
-    segments = []
-    low = config.period_min
-    while low < longest * 0.999:
-        rows = max(2, 2 ** math.ceil(math.log2(baseline / low) - 1e-9))
-        high = min(longest, 2 * baseline / rows)
-        segments.append(_make_segment(baseline, low, high, rows, cadence, rung, config))
-        low = high
-    return Plan(baseline, tuple(segments))
-
-
-def _make_segment(
-    baseline: float, low: float, high: float, rows: int, cadence: float, rung: DensityRung, config: SearchConfig
-) -> Segment:
-    shortest = rung.shortest * central_duration(low)
-    tau = max(cadence / 2, shortest / config.bins_per_duration)
-    first, last = math.floor(low / tau), math.ceil(high / tau)
-    longest = min(rung.longest * central_duration(high), LARGEST_DUTY * first * tau)
-    boxes = _widths(shortest, longest, tau, config.bins_per_duration)
-    rows_with_data = baseline / math.sqrt(low * high)
-    return Segment(
-        tau=tau,
-        n_bins=math.ceil(baseline / tau) + 1,
-        rows=rows,
-        first=first,
-        last=last,
-        drift_step=max(1, round(config.drift_bins * rows / rows_with_data)),
-        widths=tuple(width for width, _ in boxes),
-        strides=tuple(stride for _, stride in boxes),
+    """Segments whose ranges join: each starts at the first whole-bin period that its rows cover."""
+    lows = [config.period_min, *_corners(baseline, config.period_min, longest)]
+    taus = [_bin_length(low, cadence, rung, config) for low in lows]
+    firsts = [
+        math.floor(lows[0] / taus[0]),
+        *(math.ceil(low / tau) for low, tau in zip(lows[1:], taus[1:], strict=True)),
+    ]
+    highs = [*(first * tau for first, tau in zip(firsts[1:], taus[1:], strict=True)), longest]
+    return Plan(
+        baseline,
+        tuple(
+            _make_segment(baseline, tau, first, high, rung, config)
+            for tau, first, high in zip(taus, firsts, highs, strict=True)
+            if high > first * tau
+        ),
     )
 
 
-def _widths(shortest: float, longest: float, tau: float, per_duration: int) -> list[tuple[int, int]]:
-    """(width, stride) in bins: widths grow by WIDTH_RATIO; wider boxes step further and are whole steps wide."""
-    width = max(1, round(shortest / tau))
-    boxes = []
-    while True:
-        stride = 2 ** int(math.log2(max(1, width / per_duration)))
-        width = stride * round(width / stride)
-        boxes.append((width, stride))
-        if width * tau >= longest * 0.95:
-            return boxes
-        width = max(width + stride, round(width * WIDTH_RATIO))
+LEAST_PERIOD = 32
+"""Bins of the shortest period, at least; matters for giants, whose transits fill their shortest periods."""
+
+
+def _bin_length(low: float, cadence: float, rung: DensityRung, config: SearchConfig) -> float:
+    shortest = rung.shortest * central_duration(low)
+    return min(max(cadence / 2, shortest / config.bins_per_duration), low / LEAST_PERIOD)
+
+
+def _corners(baseline: float, shortest: float, longest: float) -> list[float]:
+    """Periods between the two at which the baseline holds 3, 4, 6, 8, 12... of them, ascending."""
+    counts = [count for power in range(1, 40) for count in (2**power, 3 * 2 ** (power - 1))]
+    return sorted(baseline / count for count in counts if shortest * 1.01 < baseline / count < longest * 0.999)
+
+
+def _make_segment(
+    baseline: float, tau: float, first: int, high: float, rung: DensityRung, config: SearchConfig
+) -> Segment:
+    low, n_bins = first * tau, math.ceil(baseline / tau) + 1
+    rows = _rows(n_bins / first)
+    return Segment(
+        tau=tau,
+        n_bins=n_bins,
+        rows=rows,
+        first=first,
+        last=math.ceil(high / tau),
+        drift_step=max(1, round(config.drift_bins * rows * math.sqrt(low * high) / baseline)),
+        levels=_levels(rung.longest * central_duration(high) / tau, LARGEST_DUTY * first),
+        narrow=rung.shortest * central_duration(low) < (TRIPLE[0] - 0.5) * tau,
+    )
+
+
+def _rows(periods: float) -> int:
+    """The least even 2^k or 3 * 2^k that leaves out no more than half a hundredth of so many periods."""
+    least = 0.995 * periods
+    power = max(1, math.ceil(math.log2(least)))
+    return 3 * 2 ** (power - 2) if power > 2 and 3 * 2 ** (power - 2) >= least else 2**power
+
+
+LEAST_WIDEST = 0.85
+"""The widest box over the longest duration, at least."""
+
+
+def _levels(longest: float, limit: float) -> int:
+    """Levels of boxes for durations up to `longest` bins, none of them wider than `limit` beyond the first level."""
+    wanted = math.ceil(math.log2(LEAST_WIDEST * longest / TRIPLE[-1]))
+    possible = math.floor(math.log2(limit / TRIPLE[-1]))
+    return 1 + max(0, min(wanted, possible))

@@ -37,16 +37,22 @@ def search_segment(signal: Floats, weight: Floats, inverse_beta: Floats, segment
 
 
 def fold_rows(rows: Floats) -> Floats:
-    """Sums of 2^k rows under every drift of 0 to 2^k - 1 bins from the first row to the last; (drift, phase, lane).
+    """Sums of R rows under every drift of 0 to R - 1 bins from the first row to the last; (drift, phase, lane).
 
     Fast folding (Staelin 1969): the two halves are folded alone, and under a drift s the second half is both drifted by
-    s // 2 within itself and moved as a whole by what is left, (s + 1) // 2.
+    s // 2 within itself and moved as a whole by what is left, (s + 1) // 2. Three rows are folded one by one.
     """
     if len(rows) == 1:
         return rows
+    if len(rows) == 3:
+        return np.stack([rows[0] + (_moved(rows[1], (s + 1) // 2) + _moved(rows[2], s)) for s in range(3)])
     half = len(rows) // 2
     early, late = fold_rows(rows[:half]), fold_rows(rows[half:])
-    return np.stack([early[s // 2] + np.roll(late[s // 2], -((s + 1) // 2), axis=0) for s in range(2 * half)])
+    return np.stack([early[s // 2] + _moved(late[s // 2], (s + 1) // 2) for s in range(2 * half)])
+
+
+def _moved(row: Floats, drift: int) -> Floats:
+    return np.roll(row, -drift, axis=0)
 
 
 def _as_rows(bins: Floats, period: int, rows: int) -> Floats:

@@ -6,20 +6,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from survey.config import SearchConfig
-from survey.signals.search import jax_engine, numba_engine, reference
+from survey.signals.search import numba_engine, reference
 from survey.signals.search.plan import Segment, plan_star
 
-TOLERANCE = 5e-4
-"""float32 running sums of a few thousand bins of order 1, and boxes of a hundredth of that."""
+TOLERANCE = 2e-5
+"""float32 sums of at most a few hundred numbers, added in another order; ratios of order 1."""
 
 
 def make_segment(
-    rows: int, first: int, n_periods: int, widths: tuple[int, ...], drift_step: int, missing: int
+    rows: int, first: int, n_periods: int, levels: int, drift_step: int, missing: int, narrow: bool = False
 ) -> Segment:
-    strides = tuple(1 if width % 2 else min(2, width // 2) for width in widths)
     last = first + n_periods
     n_bins = max(rows * first - missing, last + 1)
-    return Segment(0.01, n_bins, rows, first, last, drift_step, widths, strides)
+    return Segment(0.01, n_bins, rows, first, last, drift_step, levels, narrow)
 
 
 def make_lanes(segment: Segment, lanes: int, seed: int, gap: float = 0.2) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -34,12 +33,13 @@ def make_lanes(segment: Segment, lanes: int, seed: int, gap: float = 0.2) -> tup
 
 segments = st.builds(
     make_segment,
-    rows=st.sampled_from([2, 4, 16, 64]),
-    first=st.integers(9, 60),
+    rows=st.sampled_from([4, 6, 8, 12, 32, 48, 128]),
+    first=st.integers(16, 90),
     n_periods=st.integers(1, 4),
-    widths=st.sampled_from([(1,), (1, 2, 3), (2, 4, 6)]),
+    levels=st.integers(1, 3),
     drift_step=st.integers(1, 3),
     missing=st.integers(0, 40),
+    narrow=st.booleans(),
 )
 
 
@@ -49,22 +49,6 @@ def test_numba_agrees_with_the_reference(segment: Segment, seed: int, lanes: int
     columns = make_lanes(segment, lanes, seed)
     np.testing.assert_allclose(
         numba_engine.search_segment(*columns, segment), reference.search_segment(*columns, segment), atol=TOLERANCE
-    )
-
-
-@pytest.mark.parametrize(
-    "segment",
-    [
-        make_segment(2, 40, 3, (2, 4, 6), 1, 5),
-        make_segment(16, 21, 2, (1, 2, 3), 2, 30),
-        make_segment(64, 9, 3, (1,), 3, 0),
-    ],
-)
-@pytest.mark.parametrize("lanes", [1, 5])
-def test_jax_agrees_with_the_reference(segment: Segment, lanes: int) -> None:
-    columns = make_lanes(segment, lanes, seed=lanes)
-    np.testing.assert_allclose(
-        jax_engine.search_segment(*columns, segment), reference.search_segment(*columns, segment), atol=TOLERANCE
     )
 
 
@@ -80,7 +64,7 @@ def test_the_reference_is_brute_force_folding() -> None:
     np.testing.assert_allclose(folded[-1][:, 0], drifted, atol=1e-5)
 
 
-@pytest.mark.parametrize("lanes", [2, 6, 16, 27])
+@pytest.mark.parametrize("lanes", [2, 27])
 def test_a_star_gives_the_same_bits_in_any_batch(lanes: int) -> None:
     plan = plan_star(13.0, 120 / 86400, 1.0, SearchConfig(period_min=2.0), 13.0)
     for segment in plan.segments:
@@ -94,16 +78,16 @@ def test_a_star_gives_the_same_bits_in_any_batch(lanes: int) -> None:
 
 def test_a_box_is_found_with_its_full_signal() -> None:
     """A noiseless box of one bin's width of weight 1/n gives depth * sqrt(w (1 - w)), wherever it lies."""
-    segment = make_segment(4, 50, 1, (1, 2, 3), 1, 0)
+    segment = make_segment(4, 50, 1, 1, 1, 0, narrow=True)
     weight = np.full((1, segment.n_bins), 1 / segment.n_bins, np.float32)
     dip = np.zeros(segment.n_bins)
     dip[np.arange(segment.n_bins) % 50 == 49] = 1.0
     dip[np.arange(segment.n_bins) % 50 == 0] = 1.0
     signal = (weight * (dip - dip.mean())).astype(np.float32)
-    white, scaled, inverted = reference.search_segment(signal, weight, np.ones((1, 3), np.float32), segment)
+    white, scaled, inverted = reference.search_segment(signal, weight, np.ones((1, 5), np.float32), segment)
     share = 2 / 50
     assert white.max() == pytest.approx(np.sqrt(share * (1 - share)), rel=1e-4)
     assert segment.periods()[white[0].argmax()] == pytest.approx(0.5)
     assert np.array_equal(white, scaled)
-    upside_down = reference.search_segment(-signal, weight, np.ones((1, 3), np.float32), segment)
+    upside_down = reference.search_segment(-signal, weight, np.ones((1, 5), np.float32), segment)
     assert np.array_equal(inverted, upside_down[1])

@@ -1,5 +1,7 @@
 """The ladder of plans: complete, fine enough, and the same for stars of one rung."""
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,6 +9,7 @@ from hypothesis import strategies as st
 
 from survey.config import SearchConfig
 from survey.signals.search.plan import (
+    DENSITY_RANGE,
     LARGEST_DUTY,
     baseline_rung,
     central_duration,
@@ -51,7 +54,26 @@ def test_boxes_are_whole_strides_and_no_wider_than_a_duty_cycle() -> None:
     plan = plan_star(27.0, 120 / 86400, None, SearchConfig(), 27.0)
     for segment in plan.segments:
         assert all(width % stride == 0 for width, stride in zip(segment.widths, segment.strides, strict=True))
-        assert segment.widths[-1] <= LARGEST_DUTY * segment.first * 1.3 + 1
+        assert segment.widths[-1] <= LARGEST_DUTY * segment.first
+
+
+def test_rows_cover_the_baseline_and_ranges_join() -> None:
+    """Nothing of the data is left out, and no period between two segments."""
+    for baseline, cadence, density in [(27.4, 120.0, 1.0), (1470.0, 1765.5, None), (80.0, 1765.5, 0.02)]:
+        plan = plan_star(baseline, cadence / 86400, density, SearchConfig(), baseline)
+        for segment in plan.segments:
+            assert segment.rows * segment.first >= 0.994 * segment.n_bins
+            assert segment.first >= 31
+        for left, right in itertools.pairwise(plan.segments):
+            assert right.periods()[0] <= left.tau * left.last + 1e-9
+
+
+@given(st.floats(0.001, 300.0))
+def test_durations_of_a_known_density_reach_from_grazing_to_eccentric(density: float) -> None:
+    rung, scale = density_rung(density), density ** (-1 / 3)
+    if DENSITY_RANGE[0] < scale < DENSITY_RANGE[1]:
+        assert rung.shortest < 0.56 * scale
+        assert rung.longest > 1.18 * scale
 
 
 def test_a_central_transit_of_the_sun_by_the_earth_lasts_13_hours() -> None:
@@ -63,5 +85,5 @@ def test_a_central_transit_of_the_sun_by_the_earth_lasts_13_hours() -> None:
 
 def test_the_longest_duration_follows_the_longest_period() -> None:
     config = SearchConfig(period_max=8.0)
-    assert longest_duration(1000.0, config, 1.0) == pytest.approx(1.5 * central_duration(8.0))
-    assert longest_duration(10.0, config, 1.0) == pytest.approx(1.5 * central_duration(5.0))
+    assert longest_duration(1000.0, config, 1.0) == pytest.approx(1.3 * central_duration(8.0))
+    assert longest_duration(10.0, config, 1.0) == pytest.approx(1.3 * central_duration(5.0))
