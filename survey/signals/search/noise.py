@@ -51,7 +51,7 @@ def _noise_ratios(cell, dip, weight, widths):  # type: ignore[no-untyped-def]
         x += weight[i] * (dip[i] - mean)
         w += weight[i]
     x_sums[length], w_sums[length] = x, w
-    typical = median(weight.astype(np.float32))
+    typical = total / cell.size
     ratios = np.ones(widths.size)
     statistics = np.empty(2 * MOST_SAMPLES + 2, np.float32)
     for d in range(widths.size):
@@ -61,8 +61,9 @@ def _noise_ratios(cell, dip, weight, widths):  # type: ignore[no-untyped-def]
         count = 0
         for j in range(0, length - width + 1, stride):
             w = w_sums[j + width] - w_sums[j]
-            statistics[count] = (x_sums[j + width] - x_sums[j]) / math.sqrt(max(w, least))
-            count += w > least
+            if w > least:
+                statistics[count] = (x_sums[j + width] - x_sums[j]) / math.sqrt(w)
+                count += 1
         if count >= LEAST_SAMPLES:
             ratios[d] = max(1.0, robust_scatter(statistics[:count]))
     return ratios
@@ -107,7 +108,7 @@ def median(values):  # type: ignore[no-untyped-def]
 
 @numba.njit(**_OPTIONS)
 def _count_to(values, limit):  # type: ignore[no-untyped-def]
-    count = 0
+    count = np.int32(0)
     for i in range(values.size):
         count += np.int32(values[i] <= limit)
     return count

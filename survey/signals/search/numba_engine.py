@@ -108,7 +108,7 @@ def _close_rows(space, row, step, count, period):  # type: ignore[no-untyped-def
 @numba.njit(forceinline=True, **_OPTIONS)
 def _fold_two(space, source, target, half, layout, period, stride):  # type: ignore[no-untyped-def]
     """Two groups of `half` rows that start at `source` become one group of twice as many at `target`."""
-    step, across, end = layout
+    step, across, end, length = layout
     row = 2 * stride
     drift = 0
     for i in range(half):
@@ -117,26 +117,25 @@ def _fold_two(space, source, target, half, layout, period, stride):  # type: ign
             late = early + half * step
             out = target + 2 * i * row + side * stride
             b0 = load(space, late + drift)
-            for j in range(0, period, LANES):
+            for j in range(0, length, LANES):
                 b1 = load(space, late + _wrapped(j + LANES + drift, end))
                 a = load(space, early + j)
                 store(space, out + j, a + b0)
                 store(space, out + row + j, a + shift1(b0, b1))
                 b0 = b1
-            _close_rows(space, out, row, 2, period)
         drift = _wrapped(drift + 1, period)
 
 
 @numba.njit(forceinline=True, **_OPTIONS)
 def _fold_three(space, source, target, layout, period, stride):  # type: ignore[no-untyped-def]
     """Three rows that start at `source` become a group of three drifts at `target`."""
-    step, across, end = layout
+    step, across, end, length = layout
     row = 2 * stride
     for side in range(2):
         row_a, out = source + side * across, target + side * stride
         row_b, row_c = row_a + step, row_a + 2 * step
         b0, c0 = load(space, row_b), load(space, row_c)
-        for j in range(0, period, LANES):
+        for j in range(0, length, LANES):
             place = _wrapped(j + LANES, end)
             b1, c1 = load(space, row_b + place), load(space, row_c + place)
             a = load(space, row_a + j)
@@ -145,13 +144,12 @@ def _fold_three(space, source, target, layout, period, stride):  # type: ignore[
             store(space, out + row + j, a + (b + shift1(c0, c1)))
             store(space, out + 2 * row + j, a + (b + shift2(c0, c1)))
             b0, c0 = b1, c1
-        _close_rows(space, out, row, 3, period)
 
 
 @numba.njit(forceinline=True, **_OPTIONS)
 def _fold_four(space, source, target, half, layout, period, stride):  # type: ignore[no-untyped-def]
     """Two levels at once: four groups of `half` rows that start at `source` become one at `target`."""
-    step, across, end = layout
+    step, across, end, length = layout
     row = 2 * stride
     drift_b, drift_c, drift_d = 0, 0, 0
     for i in range(half):
@@ -162,7 +160,7 @@ def _fold_four(space, source, target, half, layout, period, stride):  # type: ig
             row_d = row_c + half * step
             out = target + 4 * i * row + side * stride
             b0, c0, d0 = load(space, row_b + drift_b), load(space, row_c + drift_c), load(space, row_d + drift_d)
-            for j in range(0, period, LANES):
+            for j in range(0, length, LANES):
                 b1 = load(space, row_b + _wrapped(j + LANES + drift_b, end))
                 c1 = load(space, row_c + _wrapped(j + LANES + drift_c, end))
                 d1 = load(space, row_d + _wrapped(j + LANES + drift_d, end))
@@ -175,7 +173,6 @@ def _fold_four(space, source, target, half, layout, period, stride):  # type: ig
                 store(space, out + 2 * row + j, early + (c + shift2(d0, d1)))
                 store(space, out + 3 * row + j, early + (shift2(c0, c1) + shift3(d0, d1)))
                 b0, c0, d0 = b1, c1, d1
-            _close_rows(space, out, row, 4, period)
         drift_b = _wrapped(drift_b + 1, period)
         drift_c = _wrapped(drift_c + 2, period)
         drift_d = _wrapped(drift_d + 3, period)
@@ -200,7 +197,7 @@ def _mend_ends(space, bins, target, count, across, period, stride):  # type: ign
 @numba.njit(**_OPTIONS)
 def _fold_bins(space, bins, target, rows, count, across, period, stride):  # type: ignore[no-untyped-def]
     """`rows` periods of bins become groups of `count` (2, 3 or 4) rows at `target`; weights lie `across` behind."""
-    layout = (period, across, 2 * across)  # no row ends before the bins do
+    layout = (period, across, 2 * across, period)  # no row ends before the bins do
     for first in range(0, rows, count):
         start, out = bins + first * period, target + 2 * first * stride
         if count == 4:
@@ -222,7 +219,7 @@ def _fold_groups(space, source, target, rows, have, want, period, stride):  # ty
     `target` now, which is used in turns with `source`."""
     turned = False
     row = 2 * stride
-    layout = (row, stride, period)
+    layout = (row, stride, period, stride)
     while have < want:
         if 4 * have <= want:
             for group in range(0, rows, 4 * have):

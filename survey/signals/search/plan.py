@@ -40,6 +40,10 @@ DENSITY_RANGE = (0.4, 4.0)
 """Central durations over that of a Sun-like star, of stars that have a rung of their own: M dwarfs to subgiants."""
 
 
+NOISE_STEP = 1.5
+"""Ratio of neighbouring durations at which the noise is measured; it varies slowly."""
+
+
 @dataclass(frozen=True)
 class DensityRung:
     """Range of durations tried, as a multiple of a central transit of a Sun-like star at the same period."""
@@ -135,9 +139,9 @@ class Segment:
         return (self.tau * (whole + self.drifts / (self.rows - 1))).ravel()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Plan:
-    """Every trial of a star: segments in order of period."""
+    """Every trial of a star: segments in order of period. Plans are made once, and are equal when they are the same."""
 
     baseline: float
     segments: tuple[Segment, ...]
@@ -160,9 +164,24 @@ class Plan:
     def sorted_periods(self) -> NDArray[np.float64]:
         return self.periods[self.order]
 
-    @property
+    @functools.cached_property
     def shortest_duration(self) -> float:
         return min(float(segment.durations[0]) for segment in self.segments)
+
+    @functools.cached_property
+    def noise_durations(self) -> NDArray[np.float64]:
+        """Durations (d) at which the noise is measured."""
+        longest = max(float(segment.durations[-1]) for segment in self.segments)
+        count = 2 + int(math.log(longest / self.shortest_duration) / math.log(NOISE_STEP))
+        return np.geomspace(self.shortest_duration, longest, count)
+
+    @functools.cached_property
+    def noise_shares(self) -> list[NDArray[np.float64]]:
+        """For every segment (noise durations, widths): how the noise at its widths is interpolated, in log duration."""
+        known = np.log(self.noise_durations)
+        rungs = np.eye(len(known))
+        wanted = [np.log(segment.durations) for segment in self.segments]
+        return [np.stack([np.interp(at, known, rung) for rung in rungs]) for at in wanted]
 
 
 def baseline_rung(baseline: float) -> float:

@@ -17,9 +17,6 @@ Singles = NDArray[np.float32]
 BATCH_BYTES = 256 * 2**20
 """Memory of the bins and spectra of one call: thousands of one-sector stars, some dozens of four years."""
 
-LADDER_STEP = 1.25
-"""Ratio of neighbouring durations at which the noise is measured."""
-
 SearchSegment = Callable[..., Singles]
 """An engine, as `reference.search_segment` documents it."""
 
@@ -106,39 +103,34 @@ class _Lane:
 
 def _fold_lanes(lanes: list[_Lane], plan: Plan, search: SearchSegment) -> Singles:
     """(3, lanes, trials): the engine's peaks over all segments."""
-    durations = _duration_ladder(plan)
-    noise = np.stack([lane.noise(durations) for lane in lanes])
+    noise = np.stack([lane.noise(plan.noise_durations) for lane in lanes])
     ends = np.cumsum([0, *(len(lane.time) for lane in lanes)])
     time, signal, weight = (
         np.concatenate([getattr(lane, name) for lane in lanes]) for name in ("time", "signal", "weight")
     )
     peaks = np.empty((3, len(lanes), len(plan.periods)), np.float32)
     start = 0
-    for segment in plan.segments:
+    for segment, shares in zip(plan.segments, plan.noise_shares, strict=True):
         bins = _bin_lanes(ends, time, signal, weight, segment.tau, segment.n_bins)
-        at = np.log(segment.durations)
-        beta = np.stack([np.interp(at, np.log(durations), row) for row in noise])
         stop = start + segment.n_trials
-        peaks[:, :, start:stop] = search(bins[0], bins[1], (1 / beta).astype(np.float32), segment)
+        peaks[:, :, start:stop] = search(bins[0], bins[1], (1 / (noise @ shares)).astype(np.float32), segment)
         start = stop
     return peaks
 
 
-def _duration_ladder(plan: Plan) -> Floats:
-    """Durations (d) at which the noise is measured; between them it is interpolated."""
-    longest = max(float(segment.durations[-1]) for segment in plan.segments)
-    count = 2 + int(math.log(longest / plan.shortest_duration) / math.log(LADDER_STEP))
-    return np.geomspace(plan.shortest_duration, longest, count)
-
-
 @numba.njit(nogil=True, cache=True)
 def _bin_lanes(ends, time, signal, weight, tau, n_bins):  # type: ignore[no-untyped-def]
-    """(2, lanes, bins): signal and weight of every lane on bins of `tau`."""
+    """(2, lanes, bins): signal and weight of every lane on bins of `tau`; times ascend."""
     bins = np.zeros((2, ends.size - 1, n_bins), np.float32)
     rate = 1.0 / tau
     for lane in range(ends.size - 1):
+        x, w, at = 0.0, 0.0, 0
         for i in range(ends[lane], ends[lane + 1]):
             k = int(time[i] * rate)
-            bins[0, lane, k] += np.float32(signal[i])
-            bins[1, lane, k] += np.float32(weight[i])
+            if k != at:
+                bins[0, lane, at], bins[1, lane, at] = x, w
+                x, w, at = 0.0, 0.0, k
+            x += signal[i]
+            w += weight[i]
+        bins[0, lane, at], bins[1, lane, at] = x, w
     return bins
