@@ -1,52 +1,71 @@
-"""Run the benchmarks and write benchmarks/results.json and BENCHMARKS.md: `python -m benchmarks [NAME...]`.
+"""Run the benchmarks and write results.json and BENCHMARKS.md: `python -m benchmarks [--quick] [NAME...]`.
 
-Figures that are not measured again keep their old values, with the date they were taken.
+Benchmarks that are not run again keep their old figures, with the date they were taken. A quick look prints and writes
+nothing.
 """
 
+import argparse
 import datetime
 import json
-import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks import detrend, end_to_end, scale
+from benchmarks import detrend, end_to_end, growth, recovery, scale, search
 from benchmarks.machine import describe_machine
 
 FOLDER = Path(__file__).parent
 RESULTS = FOLDER / "results.json"
 REPORT = FOLDER.parent / "BENCHMARKS.md"
-
-BENCHMARKS: dict[str, Callable[[], Any]] = {
-    "end_to_end": end_to_end.measure,
-    "detrend": detrend.measure,
-    "scale": scale.measure,
-}
+IMAGES = FOLDER.parent / "docs" / "images"
 
 
-def main(names: list[str]) -> None:
-    unknown = set(names) - BENCHMARKS.keys()
+@dataclass(frozen=True)
+class Benchmark:
+    """measure: quick or not -> figures; render: figures -> Markdown; draw: figures and a folder -> images in it."""
+
+    measure: Callable[[bool], Any]
+    render: Callable[[Any], str]
+    draw: Callable[[Any, Path], None] | None = None
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"any of {', '.join(BENCHMARKS)}; all unless given")
+    parser.add_argument("--quick", action="store_true", help="a short look at search, growth or recovery")
+    parser.add_argument("--draw", action="store_true", help="measure nothing: report and images from results.json")
+    asked = parser.parse_args(arguments)
+    unknown = set(asked.names) - BENCHMARKS.keys()
     if unknown:
-        raise SystemExit(f"no benchmark {', '.join(sorted(unknown))}: choose from {', '.join(BENCHMARKS)}")
+        parser.error(f"no benchmark {', '.join(sorted(unknown))}: choose from {', '.join(BENCHMARKS)}")
     results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-    for name in names or BENCHMARKS:
-        print(f"{name} ...", flush=True)
-        results[name] = {
-            "date": datetime.date.today().isoformat(),
-            "machine": describe_machine(),
-            "figures": BENCHMARKS[name](),
-        }
-        RESULTS.write_text(json.dumps(results, indent=2) + "\n")
-    REPORT.write_text(render(results))
+    for name in asked.names or BENCHMARKS:
+        benchmark = BENCHMARKS[name]
+        if not asked.draw:
+            print(f"{name} ...", flush=True)
+            figures = benchmark.measure(asked.quick)
+            if asked.quick:
+                print(benchmark.render(figures))
+                continue
+            results[name] = {
+                "date": datetime.date.today().isoformat(),
+                "machine": describe_machine(),
+                "figures": figures,
+            }
+            RESULTS.write_text(json.dumps(results, indent=2) + "\n")
+        if benchmark.draw and name in results:
+            benchmark.draw(results[name]["figures"], IMAGES)
+    if not asked.quick:
+        REPORT.write_text(render(results))
 
 
 def render(results: dict[str, Any]) -> str:
     """BENCHMARKS.md from the results."""
     parts = ["# Benchmarks\n", "Written by `make bench`; the figures stand in `benchmarks/results.json`.\n"]
-    renderers = {"end_to_end": _end_to_end, "detrend": _detrend, "scale": _scale}
-    for name, renderer in renderers.items():
+    for name, benchmark in BENCHMARKS.items():
         if name in results:
-            parts += [renderer(results[name]["figures"]), _measured_on(results[name])]
+            parts += [benchmark.render(results[name]["figures"]), _measured_on(results[name])]
     return "\n".join(parts)
 
 
@@ -76,7 +95,7 @@ def _end_to_end(figures: dict[str, Any]) -> str:
     )
 
 
-def _detrend(figures: dict[str, Any]) -> str:
+def _detrend(figures: list[dict[str, Any]]) -> str:
     return "## Detrending\n\n" + detrend.render(figures) + "\n"
 
 
@@ -95,5 +114,15 @@ def _scale(figures: list[dict[str, Any]]) -> str:
     )
 
 
+BENCHMARKS = {
+    "search": Benchmark(search.measure, search.render, search.draw),
+    "growth": Benchmark(growth.measure, growth.render, growth.draw),
+    "recovery": Benchmark(recovery.measure, recovery.render, recovery.draw),
+    "end_to_end": Benchmark(lambda _: end_to_end.measure(), _end_to_end),
+    "detrend": Benchmark(lambda _: detrend.measure(), _detrend),
+    "scale": Benchmark(lambda _: scale.measure(), _scale),
+}
+
+
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()
