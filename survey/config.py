@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from survey.errors import UsageError
 
-SCIENCE_VERSION = 1
+SCIENCE_VERSION = 2
 """Raised by hand when the code changes what a number in the catalogue means or how it comes about."""
 
 Engine = Literal["auto", "numba", "jax", "numpy"]
@@ -85,6 +85,8 @@ class SearchConfig(Frozen):
     min_transits: int = Field(2, ge=1)
     threshold: float = Field(7.1, gt=0)
     """A signal is a TCE when its noise-scaled SNR (MES) reaches this."""
+    single_threshold: float = Field(10.0, gt=0)
+    """An event that no period explains is reported when its single-event statistic reaches this."""
     max_tces: int = Field(10, ge=1)
     bins_per_duration: int = Field(3, ge=2)
     """Time bins across the shortest duration searched at a period."""
@@ -92,7 +94,7 @@ class SearchConfig(Frozen):
     """Step between trial periods: drift over the baseline, in bins."""
     peaks: int = Field(3, ge=1)
     """Distinct peaks refined in each pass."""
-    max_gap_days: float = Field(200.0, gt=0)
+    max_gap_days: float = Field(100.0, gt=0)
     """Data sets further apart than this are folded separately and their statistics added."""
     coarse_periods: int = Field(2000, ge=10)
     """two_pass only: periods of the first pass."""

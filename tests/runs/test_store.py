@@ -182,7 +182,7 @@ def test_a_changed_science_version_is_refused(tmp_path: Path, monkeypatch: pytes
     sweep(tmp_path, Config(), fakes.targets(3))
     monkeypatch.setattr("survey.config.SCIENCE_VERSION", 99)
     with (
-        pytest.raises(RunRefused, match="science_version: 1 -> 99"),
+        pytest.raises(RunRefused, match="science_version: 2 -> 99"),
         store.open_run(tmp_path, Config(), fakes.targets(3)),
     ):
         pass

@@ -11,6 +11,7 @@ rows without data, and bins finer than the durations need, cost little.
 """
 
 import functools
+import itertools
 import math
 from dataclasses import dataclass
 
@@ -207,7 +208,7 @@ def _longest_rung(longest: float, rung: float, config: SearchConfig) -> float:
 def _make_plan(baseline: float, longest: float, cadence: float, rung: DensityRung, config: SearchConfig) -> Plan:
     """Segments whose ranges join: each starts at the first whole-bin period that its rows cover."""
     lows = [config.period_min, *_corners(baseline, config.period_min, longest)]
-    taus = [_bin_length(low, cadence, rung, config) for low in lows]
+    taus = [_bin_length(low, high, cadence, rung, config) for low, high in itertools.pairwise([*lows, longest])]
     firsts = [
         math.floor(lows[0] / taus[0]),
         *(math.ceil(low / tau) for low, tau in zip(lows[1:], taus[1:], strict=True)),
@@ -227,8 +228,9 @@ LEAST_PERIOD = 32
 """Bins of the shortest period, at least; matters for giants, whose transits fill their shortest periods."""
 
 
-def _bin_length(low: float, cadence: float, rung: DensityRung, config: SearchConfig) -> float:
-    shortest = rung.shortest * central_duration(low)
+def _bin_length(low: float, high: float, cadence: float, rung: DensityRung, config: SearchConfig) -> float:
+    """Bins for the shortest duration amid these periods."""
+    shortest = rung.shortest * central_duration(math.sqrt(low * high))
     return min(max(cadence / 2, shortest / config.bins_per_duration), low / LEAST_PERIOD)
 
 

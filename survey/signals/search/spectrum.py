@@ -47,11 +47,14 @@ def fold(stars: Sequence[Star], search: SearchSegment) -> list[Spectrum]:
     for plan in dict.fromkeys(plan for _, _, plan in stars):
         members = [k for k, star in enumerate(stars) if star[2] == plan]
         for batch in _batches(members, [len(stars[k][0].blocks) for k in members], plan):
-            lanes = [(k, _Lane.of(*stars[k][:2], block)) for k in batch for block in stars[k][0].blocks]
-            peaks = _fold_lanes([lane for _, lane in lanes], plan, search)
+            lanes = [_Lane.of(*stars[k][:2], block) for k in batch for block in stars[k][0].blocks]
+            peaks = _fold_lanes(lanes, plan, search)
+            start = 0
             for k in batch:
-                own = peaks[:, [star == k for star, _ in lanes]]
-                spectra[k] = Spectrum(plan, *(own[:, 0] if own.shape[1] == 1 else np.sqrt((own**2).sum(axis=1))))
+                stop = start + len(stars[k][0].blocks)
+                own = peaks[:, start:stop]
+                spectra[k] = Spectrum(plan, *(own[:, 0] if stop == start + 1 else np.sqrt((own**2).sum(axis=1))))
+                start = stop
     return [spectra[k] for k in range(len(stars))]
 
 
@@ -71,47 +74,62 @@ def _batches(members: list[int], blocks: list[int], plan: Plan) -> Iterator[list
 
 @dataclass(frozen=True)
 class _Lane:
-    """One stretch of one star: what counts of it.
+    """One stretch of one star, what counts of it.
 
-    time: (points,) days from its first point; signal, weight: scaled as the engines expect them; dip, inverse_variance,
-    cell, step: as in `Dips`.
+    time: (points,) days from its first point; dip, weight: scaled so that the weights sum to 1 and are still inverse
+    variances; cell, step: as in `Dips`.
     """
 
     time: Floats
-    signal: Floats
-    weight: Floats
     dip: Floats
-    inverse_variance: Floats
+    weight: Floats
     cell: NDArray[np.int64]
     step: float
 
     @classmethod
     def of(cls, dips: Dips, keep: Mask, block: tuple[int, int]) -> "_Lane":
-        part = slice(*block)
-        kept = keep[part]
-        dip, weight = dips.dip[part][kept], dips.weight[part][kept]
-        time = dips.time[part][kept] - dips.time[block[0]]
-        total = float(weight.sum()) or 1.0
-        signal = weight * (dip - float(weight @ dip) / total)
-        return cls(time, signal / math.sqrt(total), weight / total, dip, weight, dips.cell[part][kept], dips.step)
+        time, dip, weight, cell = _scaled(dips.time, dips.dip, dips.weight, dips.cell, keep, *block)
+        return cls(time, dip, weight, cell, dips.step)
 
     def noise(self, durations: Floats) -> Floats:
         """The noise over white noise at these durations, ascending."""
         widths = np.maximum(1, np.round(durations / self.step)).astype(np.int64)
-        return noise_ratios(self.cell, self.dip, self.inverse_variance, widths)
+        return noise_ratios(self.cell, self.dip, self.weight, widths)
+
+
+@numba.njit(nogil=True, cache=True)
+def _scaled(time, dip, weight, cell, keep, start, stop):  # type: ignore[no-untyped-def]
+    """(time, dip, weight, cell) of a `_Lane`: the points from start to stop that are kept."""
+    total, mean, count = 0.0, 0.0, 0
+    for i in range(start, stop):
+        if keep[i]:
+            total += weight[i]
+            mean += weight[i] * dip[i]
+            count += 1
+    times, dips, weights, cells = np.empty(count), np.empty(count), np.empty(count), np.empty(count, np.int64)
+    if count == 0:
+        return times, dips, weights, cells
+    mean /= total
+    dip_scale, weight_scale = math.sqrt(total), 1.0 / total
+    k = 0
+    for i in range(start, stop):
+        if keep[i]:
+            times[k], cells[k] = time[i] - time[start], cell[i]
+            dips[k] = (dip[i] - mean) * dip_scale
+            weights[k] = weight[i] * weight_scale
+            k += 1
+    return times, dips, weights, cells
 
 
 def _fold_lanes(lanes: list[_Lane], plan: Plan, search: SearchSegment) -> Singles:
     """(3, lanes, trials): the engine's peaks over all segments."""
     noise = np.stack([lane.noise(plan.noise_durations) for lane in lanes])
-    ends = np.cumsum([0, *(len(lane.time) for lane in lanes)])
-    time, signal, weight = (
-        np.concatenate([getattr(lane, name) for lane in lanes]) for name in ("time", "signal", "weight")
-    )
     peaks = np.empty((3, len(lanes), len(plan.periods)), np.float32)
     start = 0
     for segment, shares in zip(plan.segments, plan.noise_shares, strict=True):
-        bins = _bin_lanes(ends, time, signal, weight, segment.tau, segment.n_bins)
+        bins = np.zeros((2, len(lanes), segment.n_bins), np.float32)
+        for k, lane in enumerate(lanes):
+            _bin(lane.time, lane.dip, lane.weight, segment.tau, bins[0, k], bins[1, k])
         stop = start + segment.n_trials
         peaks[:, :, start:stop] = search(bins[0], bins[1], (1 / (noise @ shares)).astype(np.float32), segment)
         start = stop
@@ -119,18 +137,15 @@ def _fold_lanes(lanes: list[_Lane], plan: Plan, search: SearchSegment) -> Single
 
 
 @numba.njit(nogil=True, cache=True)
-def _bin_lanes(ends, time, signal, weight, tau, n_bins):  # type: ignore[no-untyped-def]
-    """(2, lanes, bins): signal and weight of every lane on bins of `tau`; times ascend."""
-    bins = np.zeros((2, ends.size - 1, n_bins), np.float32)
+def _bin(time, dip, weight, tau, signals, weights):  # type: ignore[no-untyped-def]
+    """Sums of weighted dips and of weights in bins of `tau`; times ascend."""
     rate = 1.0 / tau
-    for lane in range(ends.size - 1):
-        x, w, at = 0.0, 0.0, 0
-        for i in range(ends[lane], ends[lane + 1]):
-            k = int(time[i] * rate)
-            if k != at:
-                bins[0, lane, at], bins[1, lane, at] = x, w
-                x, w, at = 0.0, 0.0, k
-            x += signal[i]
-            w += weight[i]
-        bins[0, lane, at], bins[1, lane, at] = x, w
-    return bins
+    x, w, at = 0.0, 0.0, 0
+    for i in range(time.size):
+        k = int(time[i] * rate)
+        if k != at:
+            signals[at], weights[at] = x, w
+            x, w, at = 0.0, 0.0, k
+        x += weight[i] * dip[i]
+        w += weight[i]
+    signals[at], weights[at] = x, w
