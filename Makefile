@@ -7,7 +7,7 @@ DEMO_RUN ?= runs/demo
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
-.PHONY: help demo test check verify bench notebook clean
+.PHONY: help demo test check verify bench bench-gpu notebook clean
 
 help:
 	@echo "make demo     set up, then search 64 simulated stars: ranked candidates, found and injected signals"
@@ -15,6 +15,7 @@ help:
 	@echo "make check    style, types and the direction of imports"
 	@echo "make verify   the long tests: real files, kills, fresh installs"
 	@echo "make bench    speed and memory, written to BENCHMARKS.md"
+	@echo "make bench-gpu the search on this machine's GPU (PYTHON needs jax with CUDA, numpy and scipy)"
 	@echo "make notebook run docs/notebooks/one_star.ipynb again and keep its figures"
 	@echo "make clean    remove the virtual environment and what tools left behind"
 
@@ -35,6 +36,9 @@ check: $(VENV)/.test
 
 bench: $(VENV)/.bench
 	$(BIN)/python -m benchmarks
+
+bench-gpu:
+	$(PYTHON) benchmarks/gpu.py --json benchmarks/gpu.json
 
 notebook: $(VENV)/.test
 	$(BIN)/jupyter-execute --inplace docs/notebooks/one_star.ipynb
