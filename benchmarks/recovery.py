@@ -54,13 +54,14 @@ BINS = 5
 
 
 class Event(NamedTuple):
-    """A `Best` of this program, its statistic the MES; sde; candidate: whether it passes the gate but for its MES."""
+    """A `Best` of this program, its statistic the MES; candidate: whether it passes the gate but for its MES."""
 
     period: float
     epoch: float
     duration: float
     statistic: float
     sde: float = 0.0
+    fap: float = 1.0
     candidate: bool = False
 
 
@@ -75,7 +76,8 @@ def _first_event(tces: Sequence[Tce], config: Config) -> Event:
     flags = judge(tces, config.gate)
     for tce, raised in zip(tces, flags, strict=True):
         if tce.period is not None:
-            return Event(tce.period, tce.epoch, tce.duration_h / 24, tce.mes, tce.sde or 0.0, not raised)
+            fap = 1.0 if tce.fap is None else tce.fap
+            return Event(tce.period, tce.epoch, tce.duration_h / 24, tce.mes, tce.sde or 0.0, fap, not raised)
     return Event(math.nan, math.nan, math.nan, 0.0)
 
 
@@ -91,6 +93,7 @@ METHODS: dict[str, Callable[[Sequence[FlatCurve], float, float], Sequence[Best |
 DERIVED: dict[str, tuple[str, Callable[[Record], float]]] = {
     "survey, gate": (OURS, lambda record: record["statistic"] if record["candidate"] else 0.0),
     "survey, SDE": (OURS, lambda record: record["sde"]),
+    "survey, FAP": (OURS, lambda record: -math.log10(max(record["fap"], 1e-300))),
 }
 """Other statistics of what a method has found: (method, record -> statistic)."""
 
@@ -98,6 +101,7 @@ MEANINGS = {
     OURS: "MES of the first event, refined",
     "survey, gate": "the same, 0 where the gate rejects it (its own MES apart)",
     "survey, SDE": "the same event, its SDE",
+    "survey, FAP": "the same event, its false-alarm probability",
     "survey, spectrum": "highest MES of the spectrum, period alone",
     "survey, white": "highest white SNR of the spectrum, period alone",
     "GERBLS": "root of the gain in chi square",

@@ -98,17 +98,15 @@ def fold(curve: "FlatCurve", tce: "Tce") -> "NDArray[np.float64]":
     """Days from the nearest mid-transit, for every cadence of the curve."""
     from survey.signals import ephemeris
 
-    return ephemeris.fold(curve.time, tce.period, tce.epoch)
+    return ephemeris.fold(curve.time, tce.ephemeris.period, tce.epoch)
 
 
 def make_views(curve: "FlatCurve", tce: "Tce", *, spec: str | None = None, config: "Config | None" = None) -> "Views":
     """The folded global and local view of a signal; spec: a name of `survey.signals.views.VIEW_SPECS`."""
-    from survey.signals.ephemeris import Ephemeris
     from survey.signals.views import VIEW_SPECS
     from survey.signals.views import make_views as fold_views
 
-    orbit = Ephemeris(tce.period, tce.epoch, tce.duration_h / 24)
-    return fold_views(curve.time, curve.flux, orbit, VIEW_SPECS[spec or _config(config).views.spec])
+    return fold_views(curve.time, curve.flux, tce.ephemeris, VIEW_SPECS[spec or _config(config).views.spec])
 
 
 def examine(

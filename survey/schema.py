@@ -86,17 +86,26 @@ DETRENDED = pa.schema(
 
 TCE_FIELDS = [
     _field("number", pa.int32(), "order of detection in this star, from 1"),
-    _field("period", pa.float64(), "orbital period; null for a single transit", "d"),
+    _field(
+        "period",
+        pa.float64(),
+        "orbital period; of two transits the longest that the data allow; null for a single transit",
+        "d",
+    ),
     _field("period_err", pa.float64(), "its standard error", "d"),
     _field("epoch", pa.float64(), "middle of the first transit after the first cadence, since time_zero", "d"),
     _field("epoch_err", pa.float64(), "its standard error", "d"),
     _field("epoch_bjd", pa.float64(), "the same as BJD (TDB)", "d"),
-    _field("duration_h", pa.float64(), "from first to last contact of the best box", "h"),
-    _field("depth_ppm", pa.float64(), "depth of the best box", "ppm"),
+    _field("duration_h", pa.float64(), "from first to last contact", "h"),
+    _field("depth_ppm", pa.float64(), "depth at the middle of the transit, from a trapezoid", "ppm"),
     _field("depth_err_ppm", pa.float64(), "its standard error, scaled by the noise at this duration", "ppm"),
     _field("snr", pa.float64(), "depth over its error in white noise"),
     _field(
         "mes", pa.float64(), "at detection: snr over the star's own noise at this duration (multiple-event statistic)"
+    ),
+    _field("pink_snr", pa.float64(), "at detection: signal-to-pink-noise, depth over its error in correlated noise"),
+    _field(
+        "fap", pa.float64(), "chance that noise like that of the upside-down light curve reaches this mes in a search"
     ),
     _field("sde", pa.float64(), "peak of the spectrum over its robust scatter (signal detection efficiency)"),
     _field("max_ses", pa.float64(), "at detection: largest single-event statistic"),
@@ -104,6 +113,9 @@ TCE_FIELDS = [
     _field("box_over_sine", pa.float64(), "at detection: snr of the box over that of the best sine at P or a harmonic"),
     _field("inverted_mes", pa.float64(), "best mes of the same light curve turned upside down"),
     _field("n_transits", pa.int32(), "transits with data"),
+    _field(
+        "n_open_periods", pa.int32(), "periods that two transits leave open: fractions of their separation; else null"
+    ),
     _field("scatter_beta", pa.float64(), "at detection: noise at this duration over white noise"),
 ]
 TCE = pa.struct(TCE_FIELDS)

@@ -9,7 +9,7 @@ import pyarrow as pa
 from survey import schema
 from survey.config import Config
 from survey.runs.stages import FETCHED, flat_curve, make_detrend, make_fetch, rows_of, targets_table
-from survey.signals.ephemeris import Ephemeris, in_transit
+from survey.signals.ephemeris import in_transit
 from survey.signals.search import Tce, find_tces
 from survey.signals.vetting import judge
 from survey.stars.lightcurve import LightCurve, Product, invert, scramble, take
@@ -17,6 +17,8 @@ from survey.stars.sources import Source
 from survey.stars.targets import Target
 
 BATCH = 64
+
+TOO_FEW = {"single_transit", "two_transits"}
 
 
 def single_observations(source: Source, targets: Iterable[Target], config: Config) -> list[LightCurve]:
@@ -70,7 +72,9 @@ def pass_the_gate(found: Sequence[Sequence[Tce]], config: Config) -> list[bool]:
 
 
 def make_false(curves: Sequence[LightCurve], config: Config, scrambles: int) -> list[LightCurve]:
-    """Every curve inverted, and scrambled `scrambles` times after what passes the gate was cut out of it.
+    """Every curve inverted, and scrambled `scrambles` times after its transits were cut out of it.
+
+    Transits are what passes the gate, or would if there were more of it.
 
     Without the cut, the transits themselves would be scrambled (Thompson et al. 2018 leave known planets out).
     """
@@ -86,6 +90,6 @@ def make_false(curves: Sequence[LightCurve], config: Config, scrambles: int) -> 
 def _cut_out(curve: LightCurve, tces: Sequence[Tce], config: Config) -> LightCurve:
     keep = np.ones(len(curve.time), bool)
     for tce, flags in zip(tces, judge(tces, config.gate), strict=True):
-        if not flags:
-            keep &= ~in_transit(curve.time, Ephemeris(tce.period, tce.epoch, tce.duration_h / 24), 2.0)
+        if not set(flags) - TOO_FEW:
+            keep &= ~in_transit(curve.time, tce.ephemeris, 2.0)
     return take(curve, keep)

@@ -309,7 +309,7 @@ def _numbers(tce: Signal, row: Row) -> list[tuple[str, str, str]]:
     return [
         ("period", "one transit", "")
         if tce["period"] is None
-        else ("period", f"{tce['period']:.6f}", error("period_err", "d")),
+        else ("period", f"{tce['period']:.6f}", _period_note(tce, error("period_err", "d"))),
         (f"epoch, {system}", number("epoch", ".4f"), error("epoch_err", "d")),
         ("duration", number("duration_h", ".2f"), "h"),
         ("depth", number("depth_ppm", ".0f"), error("depth_err_ppm", "ppm")),
@@ -318,6 +318,12 @@ def _numbers(tce: Signal, row: Row) -> list[tuple[str, str, str]]:
         ("without best event", number("rest_mes", ".2f"), "of the MES"),
         ("box over sine", number("box_over_sine", ".2f"), "inverted MES " + number("inverted_mes", ".1f")),
     ]
+
+
+def _period_note(tce: Signal, error: str) -> str:
+    """The error, or that two transits leave more periods open."""
+    left = tce.get("n_open_periods") or 1
+    return error if left == 1 else f"d, or a fraction: {left} fit"
 
 
 def _draw_light_curve(axes: "Axes", row: Row, axis: Axis) -> None:

@@ -23,7 +23,7 @@ from survey import schema
 from survey.config import Config, Engine
 from survey.errors import StarError, TooShort
 from survey.signals import detrend as detrending
-from survey.signals.ephemeris import Ephemeris, in_transit
+from survey.signals.ephemeris import in_transit
 from survey.signals.search import (
     FlatCurve,
     Tce,
@@ -248,13 +248,8 @@ def transit_mask(times: NDArray[np.float64], tces: Iterable[Tce], config: Config
     """Cadences inside a found transit, widened by `detrend.mask_durations`."""
     masked = np.zeros(len(times), bool)
     for tce in tces:
-        masked |= in_transit(times, _ephemeris(tce), config.detrend.mask_durations)
+        masked |= in_transit(times, tce.ephemeris, config.detrend.mask_durations)
     return masked
-
-
-def _ephemeris(tce: Tce) -> Ephemeris:
-    """In days."""
-    return Ephemeris(tce.period, tce.epoch, tce.duration_h / 24.0)
 
 
 def make_describe(config: Config, source: Source | None = None) -> Step:
@@ -268,7 +263,7 @@ def make_describe(config: Config, source: Source | None = None) -> Step:
         for values, tce, flags in zip(row["tces"], found, judge(found, config.gate), strict=True):
             tces.append({**values, "is_candidate": not flags, "flags": list(flags)})
             if not flags and curve is not None:
-                folded = make_views(curve.time, curve.flux, _ephemeris(tce), spec)
+                folded = make_views(curve.time, curve.flux, tce.ephemeris, spec)
                 views.append({"number": tce.number, "spec": spec.name, **asdict(folded)})
         return {"tces": tces, "views": views}
 

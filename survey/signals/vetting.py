@@ -7,9 +7,11 @@ from survey.signals.search.tce import Tce
 
 GATE: dict[str, Callable[[Tce, GateConfig], bool]] = {
     "low_mes": lambda tce, gate: tce.mes < gate.mes,
-    "few_transits": lambda tce, gate: tce.n_transits < gate.min_transits,
-    "one_event": lambda tce, gate: tce.rest_mes < gate.rest_mes,
-    "sine_like": lambda tce, gate: tce.box_over_sine < gate.box_over_sine,
+    "single_transit": lambda tce, gate: tce.period is None,
+    "two_transits": lambda tce, gate: tce.n_transits == 2 and not _settles_the_period(tce, gate),
+    "few_transits": lambda tce, gate: tce.period is not None and tce.n_transits < gate.min_transits,
+    "one_event": lambda tce, gate: tce.rest_mes is not None and tce.rest_mes < gate.rest_mes,
+    "sine_like": lambda tce, gate: tce.box_over_sine is not None and tce.box_over_sine < gate.box_over_sine,
     "as_strong_inverted": lambda tce, gate: (
         tce.inverted_mes is not None and tce.mes < gate.over_inverted * tce.inverted_mes
     ),
@@ -37,6 +39,12 @@ def judge(tces: Sequence[Tce], config: GateConfig) -> list[tuple[str, ...]]:
 
 
 def _repeats(tce: Tce, wave: Tce) -> bool:
-    return wave.mes > tce.mes and any(
-        abs(tce.period / (wave.period * ratio) - 1) < SAME_VARIATION for ratio in HARMONICS
-    )
+    if tce.period is None or wave.period is None or wave.mes <= tce.mes:
+        return False
+    return any(abs(tce.period / (wave.period * ratio) - 1) < SAME_VARIATION for ratio in HARMONICS)
+
+
+def _settles_the_period(pair: Tce, gate: GateConfig) -> bool:
+    """Whether two transits are both sure, each by itself, and leave one period: any two dips fit some period."""
+    weaker = (pair.rest_mes or 0.0) * pair.mes
+    return weaker >= gate.mes and (pair.n_open_periods or 1) == 1

@@ -1,6 +1,7 @@
 """The stages on stars made here: what each adds, what a failing star becomes, and that neighbours change nothing."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -220,3 +221,18 @@ def test_absurd_numbers_are_not_searched() -> None:
     curve = stages.flat_curve(row, Config())
     assert len(curve.time) == 498
     assert np.all(curve.flux == 1)
+
+
+def test_a_single_transit_has_no_period_and_no_views(stub: Source, monkeypatch: pytest.MonkeyPatch) -> None:
+    def with_one_dip(target: Target, source: Source, config: Config) -> LightCurve:
+        curve = make_curve(target)
+        dip = np.where(np.abs(curve.time - 2006.5) < 0.06, 8e-3, 0).astype(np.float32)
+        return replace(curve, flux=curve.flux - dip)
+
+    monkeypatch.setattr(stages.sources, "fetch", with_one_dip)
+    (row,) = rows_of(fold(targets(102), stub)[-1])
+    (single,) = row["tces"]
+    assert (single["period"], single["period_err"], single["n_transits"]) == (None, None, 1)
+    assert single["epoch_bjd"] == pytest.approx(2459006.5, abs=0.01)
+    assert single["depth_ppm"] == pytest.approx(8e3, rel=0.1)
+    assert (single["is_candidate"], single["flags"], row["views"]) == (False, ["single_transit"], [])

@@ -19,12 +19,15 @@ PLANET = Tce(
     depth_err_ppm=80.0,
     snr=25.0,
     mes=24.0,
+    pink_snr=23.5,
+    fap=1e-60,
     sde=12.0,
     max_ses=9.0,
     rest_mes=0.93,
     box_over_sine=3.2,
     inverted_mes=5.0,
     n_transits=8,
+    n_open_periods=None,
     scatter_beta=1.05,
 )
 
@@ -45,6 +48,24 @@ def test_a_planet_has_no_flags() -> None:
 )
 def test_each_failure_has_its_flag(flag: str, change: dict[str, float]) -> None:
     assert judge([replace(PLANET, **change)], GateConfig()) == [(flag,)]
+
+
+def test_a_single_transit_is_flagged_as_such_and_nothing_else() -> None:
+    single = replace(PLANET, period=None, period_err=None, n_transits=1, rest_mes=None, box_over_sine=None)
+    assert judge([single], GateConfig()) == [("single_transit",)]
+    wave = replace(PLANET, mes=60.0, box_over_sine=0.8)
+    assert judge([wave, single], GateConfig()) == [("sine_like",), ("single_transit",)]
+
+
+@pytest.mark.parametrize(
+    ("n_open", "mes", "flags"),
+    [(1, 24.0, ()), (None, 24.0, ()), (2, 24.0, ("two_transits",)), (1, 9.5, ("two_transits",))],
+)
+def test_two_transits_are_a_candidate_only_where_both_are_sure_and_leave_one_period(
+    n_open: int | None, mes: float, flags: tuple[str, ...]
+) -> None:
+    pair = replace(PLANET, n_transits=2, n_open_periods=n_open, mes=mes, rest_mes=0.7)
+    assert judge([pair], GateConfig()) == [flags]
 
 
 def test_a_test_that_was_not_made_does_not_count() -> None:

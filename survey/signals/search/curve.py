@@ -79,7 +79,7 @@ def _average(time, flux, weight, step):  # type: ignore[no-untyped-def]
             continue
         if count == 0:
             start = time[i]
-        cell = int((time[i] - start) * rate)
+        cell = int((time[i] - start) * rate + 0.5)  # cadences amid the cells, where a cell is one cadence
         if count == 0 or cell != cells[count - 1]:
             cells[count] = cell
             count += 1

@@ -2,12 +2,13 @@
 
 A pass folds the whole batch at all trial periods. In every star the best peaks are refined and measured, the most
 convincing one is taken, put on its true harmonic, masked, and the star goes into the next pass, until nothing exceeds
-the threshold. Stars are independent: the batch only makes the folding fast.
+the threshold. What no period explains is looked for last: deep events that come once or twice. Stars are independent:
+the batch only makes the folding fast.
 """
 
 import importlib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from types import ModuleType
 
@@ -18,10 +19,13 @@ from survey.config import Config, Engine, SearchConfig
 from survey.errors import UsageError
 from survey.signals.search import refine as fit
 from survey.signals.search.curve import Dips, FlatCurve, Mask, make_dips
-from survey.signals.search.plan import DensityRung, Plan, density_rung, plan_star
+from survey.signals.search.plan import DensityRung, Plan, central_duration, density_rung, longest_period, plan_star
 from survey.signals.search.refine import Box, Measure
+from survey.signals.search.significance import block_maxima, false_alarm_probability
+from survey.signals.search.single import Event, are_alike, isolated_events, last_alike, open_periods
 from survey.signals.search.spectrum import SearchSegment, Spectrum, fold
-from survey.signals.search.tce import Tce
+from survey.signals.search.tce import ONCE, Tce
+from survey.signals.search.trapezoid import fit_trapezoid
 from survey.signals.search.two_pass import strongest_box
 
 Floats = NDArray[np.float64]
@@ -53,6 +57,12 @@ SAME_PEAK = 0.02
 LEAST_WHOLE = 2
 """Events that have to be whole, where two or more are asked for."""
 
+MISSING_SHARE = 0.2
+"""Of the events of a signal, this share may be missing where there is data: systematics hide some."""
+
+SINGLE_PERIOD = 10.0
+"""Isolated events are looked for from the shortest duration tried at this period (d) on."""
+
 EXTRA_PASSES = 6
 """Passes beyond `max_tces` that may be spent on single events and on what masks leave over."""
 
@@ -76,20 +86,31 @@ def load_engine(engine: Engine) -> ModuleType:
     return importlib.import_module(f"survey.signals.search.{ENGINES[engine]}")
 
 
+@dataclass(frozen=True)
+class Found:
+    """A signal; sde: of the spectrum it was found in; open_periods: those that two transits leave open."""
+
+    measure: Measure
+    sde: float | None = None
+    open_periods: int | None = None
+    isolated: bool = False
+
+
 @dataclass
 class Hunt:
-    """A star while it is searched: what is masked, and what was found."""
+    """A star while it is searched: what is masked, what was found, and the spectrum of what is left at the end."""
 
     dips: Dips
     rung: DensityRung
     plan: Plan
     keep: Mask
-    found: list[tuple[Measure, float | None]] = field(default_factory=list)
+    found: list[Found] = field(default_factory=list)
     passes: int = 0
+    left: Spectrum | None = None
 
 
 def find_tces(curves: Sequence[FlatCurve], config: Config, engine: Engine = "numba") -> list[list[Tce]]:
-    """The threshold-crossing events of each star, in order of detection.
+    """The threshold-crossing events of each star, in order of detection; isolated events last.
 
     curves: detrended light curves of any cadence, baseline and mixture. Returns one list a star, at most
     `config.search.max_tces` long.
@@ -104,9 +125,10 @@ def find_tces(curves: Sequence[FlatCurve], config: Config, engine: Engine = "num
         active = [
             hunt for hunt, spectrum in zip(active, spectra, strict=True) if take_best(hunt, spectrum, config.search)
         ]
-    inverted = _inverted_mes([hunt for hunt in hunts if hunt.found], search, config.search)
-    levels = iter(inverted)
-    return [_report(hunt, next(levels) if hunt.found else None) for hunt in hunts]
+    unfinished = [hunt for hunt in hunts if hunt.found and hunt.left is None]
+    for hunt, spectrum in zip(unfinished, fold_batch(unfinished, search), strict=True):
+        hunt.left = spectrum
+    return [_report(hunt, config.search) for hunt in hunts]
 
 
 def fold_batch(hunts: Sequence[Hunt], search: SearchSegment) -> list[Spectrum]:
@@ -132,14 +154,15 @@ def take_best(hunt: Hunt, spectrum: Spectrum, config: SearchConfig) -> bool:
         if (measured := fit.measure(hunt.dips, hunt.keep, box)) is not None and measured.mes >= config.threshold
     ]
     if not measures:
+        hunt.left = spectrum
         return False
-    periodic = [measured for measured in measures if is_periodic(measured, config)]
+    periodic = [found for measured in measures if (found := _as_periodic(hunt, measured, config)) is not None]
     if periodic:
         clearest = max(periodic, key=lambda measured: measured.mes)
         best = true_harmonic(hunt, best_fit(clearest, periodic), config)
-        known = next((old for old, _ in hunt.found if is_same_signal(old.box, best.box, hunt.dips.baseline)), None)
+        known = next((old for old in hunt.found if is_same_signal(old.measure.box, best.box, hunt.dips.baseline)), None)
         if known is None:
-            hunt.found.append((best, detection_efficiency(spectrum)))
+            hunt.found.append(_settle_two(hunt, best, detection_efficiency(spectrum), config))
         hunt.keep = hunt.keep & ~fit.in_transit(hunt.dips, best.box, 1.5 if known is None else 2.5)
     else:
         _mask_event(hunt, max(measures, key=lambda measured: measured.mes))
@@ -152,14 +175,20 @@ def take_best(hunt: Hunt, spectrum: Spectrum, config: SearchConfig) -> bool:
 
 def refine_peaks(hunt: Hunt, spectrum: Spectrum, config: SearchConfig) -> list[Box]:
     """Boxes at the distinct peaks of both spectra, refined."""
-    floor = math.hypot(PEAK_FLOOR * config.threshold, NOISE_MAXIMUM * math.sqrt(len(hunt.dips.blocks) - 1))
+    floor = _peak_floor(hunt, config)
     peaks = distinct_peaks(spectrum.plan, spectrum.scaled, floor, config.peaks)
     white = distinct_peaks(spectrum.plan, spectrum.white, max(floor, config.threshold), WHITE_PEAKS)
     peaks += [trial for trial in white if not any(_within_width(spectrum.plan, trial, peak) for peak in peaks)]
-    boxes = [
-        fit.refine(hunt.dips, hunt.keep, spectrum.plan.periods[trial], spectrum.plan.steps[trial], hunt.rung)
-        for trial in peaks
-    ]
+    return _refine_all(hunt, peaks)
+
+
+def _peak_floor(hunt: Hunt, config: SearchConfig) -> float:
+    return math.hypot(PEAK_FLOOR * config.threshold, NOISE_MAXIMUM * math.sqrt(len(hunt.dips.blocks) - 1))
+
+
+def _refine_all(hunt: Hunt, trials: Sequence[int]) -> list[Box]:
+    plan = hunt.plan
+    boxes = [fit.refine(hunt.dips, hunt.keep, plan.periods[k], plan.steps[k], hunt.rung) for k in trials]
     return [box for box in boxes if box is not None]
 
 
@@ -184,13 +213,20 @@ def _within_width(plan: Plan, trial: int, peak: int) -> bool:
 
 
 def is_periodic(measured: Measure, config: SearchConfig) -> bool:
-    """At least `min_transits` events, two of them whole, all alike, and none of them the whole signal."""
+    """At least `min_transits` events, two of them whole, all alike, few of them missing, and none the whole signal."""
     return (
         measured.n_transits >= config.min_transits
         and measured.n_whole >= min(config.min_transits, LEAST_WHOLE)
+        and measured.n_missing <= MISSING_SHARE * measured.n_transits
         and measured.typical_share > LEAST_TYPICAL_SHARE
         and measured.top_share < LARGEST_TOP_SHARE
+        and (measured.n_transits != 2 or are_alike(measured))
     )
+
+
+def _as_periodic(hunt: Hunt, measured: Measure, config: SearchConfig) -> Measure | None:
+    """The signal itself where it is periodic, or a multiple of its period where that is."""
+    return measured if is_periodic(measured, config) else longer_harmonic(hunt, measured, config)
 
 
 def best_fit(measured: Measure, others: Sequence[Measure]) -> Measure:
@@ -244,6 +280,11 @@ def true_harmonic(hunt: Hunt, measured: Measure, config: SearchConfig) -> Measur
         shorter = _refit(hunt, replace(measured.box, period=period), config)
         if shorter is not None and is_periodic(shorter, config) and shorter.mes > SHORTER_GAIN * measured.mes:
             return shorter
+    return longer_harmonic(hunt, measured, config) or measured
+
+
+def longer_harmonic(hunt: Hunt, measured: Measure, config: SearchConfig) -> Measure | None:
+    """The measure at 2P or 3P where every second or third event is deeper than the others."""
     for multiple in (2, 3):
         phase = _deepest_phase(measured, multiple)
         if phase is None:
@@ -252,7 +293,7 @@ def true_harmonic(hunt: Hunt, measured: Measure, config: SearchConfig) -> Measur
         longer = _refit(hunt, Box(box.period * multiple, box.epoch + phase * box.period, box.duration), config)
         if longer is not None and is_periodic(longer, config) and longer.mes >= config.threshold:
             return longer
-    return measured
+    return None
 
 
 def _deepest_phase(measured: Measure, multiple: int) -> int | None:
@@ -289,87 +330,123 @@ def _refit(hunt: Hunt, box: Box, config: SearchConfig) -> Measure | None:
     return max((m for m in fits if is_periodic(m, config)), key=lambda m: m.snr, default=exact)
 
 
-# --- what is reported ----------------------------------------------------------------------------------------------
+# --- one or two transits -------------------------------------------------------------------------------------------
 
 
-def _inverted_mes(hunts: Sequence[Hunt], search: SearchSegment, config: SearchConfig) -> list[float]:
-    """The best MES of each star's light curve turned upside down, its signals masked."""
-    flipped = []
-    for hunt in hunts:
-        keep = np.ones(len(hunt.dips.time), bool)
-        for measured, _ in hunt.found:
-            keep &= ~fit.in_transit(hunt.dips, measured.box, 1.5)
-        flipped.append(Hunt(replace(hunt.dips, dip=-hunt.dips.dip), hunt.rung, hunt.plan, keep))
+def _settle_two(hunt: Hunt, measured: Measure, sde: float | None, config: SearchConfig) -> Found:
+    """A signal of two transits with the longest period that the data leave open, and how many there are."""
+    if measured.n_transits != 2:
+        return Found(measured, sde)
+    box = measured.box
+    first, second = (box.epoch + number * box.period for number in measured.events.tolist())
+    periods = open_periods(hunt.dips, first, second, box.duration, config.period_min)
+    longest = fit.measure(hunt.dips, hunt.keep, Box(periods[0], first, box.duration)) if periods else None
+    if longest is None or longest.n_transits != 2:
+        return Found(measured, sde)
+    return Found(longest, sde, len(periods))
+
+
+def find_isolated(hunt: Hunt, config: SearchConfig) -> list[Found]:
+    """Events that no signal explains: two that can be of one planet as one signal, the others one by one."""
+    keep = _without(hunt, hunt.found)
+    if keep.mean() < LEAST_KEPT:
+        return []
+    dips, rung = hunt.dips, hunt.rung
+    longest = longest_period(dips.baseline, config)
+    events = isolated_events(
+        dips,
+        keep,
+        rung.shortest * central_duration(min(SINGLE_PERIOD, longest)),
+        rung.longest * central_duration(longest),
+        config.single_threshold,
+    )
+    if len(events) == 2 and (pair := _pair(hunt, keep, events[0], events[1], config)) is not None:
+        return [pair]
+    single = (fit.measure(dips, keep, Box(ONCE, event.middle, event.duration)) for event in events)
     return [
-        _best_mes(hunt, spectrum, config)
-        for hunt, spectrum in zip(flipped, fold_batch(flipped, search) if flipped else [], strict=True)
+        Found(measured, isolated=True)
+        for measured in single
+        if measured is not None and measured.mes >= config.single_threshold
     ]
 
 
-def _best_mes(hunt: Hunt, spectrum: Spectrum, config: SearchConfig) -> float:
-    measures = [fit.measure(hunt.dips, hunt.keep, box) for box in refine_peaks(hunt, spectrum, config)]
-    levels = [m.mes for m in measures if m is not None and is_periodic(m, config)]
-    return max(levels, default=min(float(spectrum.scaled.max()), PEAK_FLOOR * config.threshold))
+def _pair(hunt: Hunt, keep: Mask, one: Event, other: Event, config: SearchConfig) -> Found | None:
+    """Two events as one signal, where they are alike and some period fits both."""
+    duration = (one.duration + other.duration) / 2
+    periods = open_periods(hunt.dips, one.middle, other.middle, duration, config.period_min)
+    if not (periods and last_alike(one, other)):
+        return None
+    measured = fit.measure(hunt.dips, keep, Box(periods[0], one.middle, duration))
+    if measured is None or measured.n_transits != 2:
+        return None
+    return Found(measured, None, len(periods), isolated=True) if are_alike(measured) else None
 
 
-def _report(hunt: Hunt, inverted_mes: float | None) -> list[Tce]:
+# --- what is reported ----------------------------------------------------------------------------------------------
+
+
+def _without(hunt: Hunt, signals: Iterable[Found]) -> Mask:
+    """What lies outside the transits of these signals."""
+    keep = np.ones(len(hunt.dips.time), bool)
+    for signal in signals:
+        keep &= ~fit.in_transit(hunt.dips, signal.measure.box, 1.5)
+    return keep
+
+
+def _report(hunt: Hunt, config: SearchConfig) -> list[Tce]:
+    inverted_mes = maxima = None
+    if hunt.left is not None and hunt.found:
+        inverted_mes = _inverted_mes(hunt, hunt.left, config)
+        maxima = block_maxima(hunt.left.inverted[hunt.plan.order])
+    isolated = find_isolated(hunt, config) if hunt.plan.segments else []
+    hunt.found += isolated[: config.max_tces - len(hunt.found)]
     tces = []
-    for number, (measured, sde) in enumerate(hunt.found, start=1):
-        keep = np.ones(len(hunt.dips.time), bool)
-        for other, _ in hunt.found:
-            if other is not measured:
-                keep &= ~fit.in_transit(hunt.dips, other.box, 1.5)
-        tces.append(_make_tce(number, measured, hunt.dips, keep, sde, inverted_mes))
+    for number, signal in enumerate(hunt.found, start=1):
+        keep = _without(hunt, (other for other in hunt.found if other is not signal))
+        tce = _make_tce(number, signal.measure, hunt.dips, keep)
+        if not signal.isolated:
+            fap = None if maxima is None else false_alarm_probability(tce.mes, maxima)
+            tce = replace(tce, sde=signal.sde, inverted_mes=inverted_mes, fap=fap)
+        tces.append(replace(tce, n_open_periods=signal.open_periods))
     return tces
 
 
-def _make_tce(
-    number: int, measured: Measure, dips: Dips, keep: Mask, sde: float | None, inverted_mes: float | None
-) -> Tce:
-    period_err, epoch_err = ephemeris_errors(measured, dips.step)
+def _inverted_mes(hunt: Hunt, spectrum: Spectrum, config: SearchConfig) -> float:
+    """The best MES of the light curve turned upside down, its signals masked."""
+    flipped = replace(hunt, dips=replace(hunt.dips, dip=-hunt.dips.dip))
+    peaks = distinct_peaks(spectrum.plan, spectrum.inverted, _peak_floor(hunt, config), config.peaks)
+    measures = [fit.measure(flipped.dips, hunt.keep, box) for box in _refine_all(flipped, peaks)]
+    levels = [m.mes for m in measures if m is not None and is_periodic(m, config)]
+    return max(levels, default=min(float(spectrum.inverted.max()), PEAK_FLOOR * config.threshold))
+
+
+def _make_tce(number: int, measured: Measure, dips: Dips, keep: Mask) -> Tce:
+    """What the light curve itself says: the ephemeris and depth of a trapezoid, the statistics of the box."""
+    box = measured.box
+    single = box.period >= ONCE
+    shape = fit_trapezoid(dips, keep, measured)
     return Tce(
         number=number,
-        period=measured.box.period,
-        period_err=period_err,
-        epoch=measured.box.epoch,
-        epoch_err=epoch_err,
-        duration_h=measured.box.duration * 24,
-        depth_ppm=measured.depth * 1e6,
-        depth_err_ppm=measured.depth_err * 1e6,
+        period=None if single else shape.period,
+        period_err=None if single else shape.period_err,
+        epoch=shape.epoch,
+        epoch_err=shape.epoch_err,
+        duration_h=shape.duration * 24,
+        depth_ppm=shape.depth * 1e6,
+        depth_err_ppm=shape.depth_err * 1e6,
         snr=measured.snr,
         mes=measured.mes,
-        sde=sde,
+        pink_snr=measured.pink_snr,
+        fap=None,
+        sde=None,
         max_ses=measured.max_ses,
-        rest_mes=measured.rest_mes,
-        box_over_sine=fit.box_over_sine(dips, keep, measured),
-        inverted_mes=inverted_mes,
+        rest_mes=None if single else measured.rest_mes,
+        box_over_sine=None if single else fit.box_over_sine(dips, keep, measured),
+        inverted_mes=None,
         n_transits=measured.n_transits,
+        n_open_periods=None,
         scatter_beta=measured.beta,
     )
-
-
-BOX_LOSS = 2.5
-BOX_FLOOR = 0.03
-"""What a box costs in timing: a factor on the error, and durations that no SNR can better. On 46 injected signals they
-put 68% of the period errors below 0.94 and 95% below 2.2 standard errors."""
-
-
-def ephemeris_errors(measured: Measure, step: float) -> tuple[float, float]:
-    """Standard errors (d) of period and epoch, from those of single mid-times in a linear fit.
-
-    A mid-time is known to sqrt(tau T / 2) / Q (Carter et al. 2008, eq. 23), T the duration, Q the event's SNR, and tau
-    the ingress, here a tenth of the duration and at least one bin. That holds for the right model; a box is not.
-    """
-    box = measured.box
-    ingress = max(0.1 * box.duration, step)
-    single = max(measured.snr / measured.beta / math.sqrt(measured.n_transits), 1e-9)
-    middle = math.hypot(BOX_LOSS * math.sqrt(ingress * box.duration / 2) / single, BOX_FLOOR * box.duration)
-    numbers = measured.events - measured.events.mean()
-    spread = float((numbers**2).sum())
-    if spread == 0:
-        return math.nan, middle
-    period_err = middle / math.sqrt(spread)
-    return period_err, middle * math.sqrt(1 / measured.n_transits + float(measured.events.mean()) ** 2 / spread)
 
 
 def remeasure(curve: FlatCurve, tces: Sequence[Tce], config: SearchConfig) -> list[Tce]:
@@ -379,28 +456,25 @@ def remeasure(curve: FlatCurve, tces: Sequence[Tce], config: SearchConfig) -> li
     inverted_mes) stays as it was: a trend that was interpolated through a dip deepens noise as well as transits.
     """
     hunt = start_hunt(curve, config)
-    boxes = [Box(tce.period, tce.epoch, tce.duration_h / 24) for tce in tces]
+    boxes = [Box(*tce.ephemeris) for tce in tces]
     again = []
     for tce, box in zip(tces, boxes, strict=True):
         keep = np.ones(len(hunt.dips.time), bool)
         for other in boxes:
             if other is not box:
                 keep &= ~fit.in_transit(hunt.dips, other, 1.5)
-        settled = _refit(replace(hunt, keep=keep), box, config)
+        if tce.period is None:
+            settled = fit.measure(hunt.dips, keep, box)
+        else:
+            settled = _refit(replace(hunt, keep=keep), box, config)
         again.append(tce if settled is None else _as_now(tce, settled, hunt.dips, keep))
     return again
 
 
 def _as_now(tce: Tce, settled: Measure, dips: Dips, keep: Mask) -> Tce:
-    now = _make_tce(tce.number, settled, dips, keep, tce.sde, tce.inverted_mes)
-    return replace(
-        now,
-        mes=tce.mes,
-        max_ses=tce.max_ses,
-        rest_mes=tce.rest_mes,
-        box_over_sine=tce.box_over_sine,
-        scatter_beta=tce.scatter_beta,
-    )
+    names = ("period", "period_err", "epoch", "epoch_err", "duration_h", "depth_ppm", "depth_err_ppm", "snr")
+    now = _make_tce(tce.number, settled, dips, keep)
+    return replace(tce, n_transits=now.n_transits, **{name: getattr(now, name) for name in names})
 
 
 def _two_pass(curve: FlatCurve, config: SearchConfig) -> list[Tce]:
@@ -410,4 +484,4 @@ def _two_pass(curve: FlatCurve, config: SearchConfig) -> list[Tce]:
     measured = fit.measure(hunt.dips, hunt.keep, box) if box is not None else None
     if measured is None or measured.mes < config.threshold:
         return []
-    return [_make_tce(1, measured, hunt.dips, hunt.keep, None, None)]
+    return [_make_tce(1, measured, hunt.dips, hunt.keep)]
