@@ -324,10 +324,18 @@ def _refit(hunt: Hunt, box: Box, config: SearchConfig) -> Measure | None:
     """Measure a box after letting period, epoch and duration settle close to where they are."""
     step = box.period * box.duration / (2 * max(hunt.dips.baseline, box.period))
     better = fit.refine(hunt.dips, hunt.keep, box.period, step, hunt.rung)
-    settled = fit.measure(hunt.dips, hunt.keep, better) if better is not None else None
+    near = better is not None and _same_transits(better, box, float(hunt.dips.time.mean()))
+    settled = fit.measure(hunt.dips, hunt.keep, better) if better is not None and near else None
     exact = fit.measure(hunt.dips, hunt.keep, box)
     fits = [m for m in (settled, exact) if m is not None]
     return max((m for m in fits if is_periodic(m, config)), key=lambda m: m.snr, default=exact)
+
+
+def _same_transits(one: Box, other: Box, middle: float) -> bool:
+    """Whether two boxes of about one period overlap amid the data: a secondary eclipse is another signal."""
+    event = one.epoch + round((middle - one.epoch) / one.period) * one.period
+    apart = abs((event - other.epoch + other.period / 2) % other.period - other.period / 2)
+    return apart < (one.duration + other.duration) / 2
 
 
 # --- one or two transits -------------------------------------------------------------------------------------------

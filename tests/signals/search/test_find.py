@@ -383,3 +383,21 @@ def test_the_threshold_of_single_events_holds() -> None:
     curve = with_dips([1331.2])
     (single,) = find_tces([curve], CONFIG)[0]
     assert find_tces([curve], Config(search=SearchConfig(single_threshold=single.mes + 1))) == [[]]
+
+
+def test_a_second_look_does_not_take_the_secondary_eclipse_for_the_primary() -> None:
+    """Two signals of one binary, the second a remnant beside the primary eclipse: both stay where they are."""
+    period, first = 1.6, 1325.9
+    time = np.arange(1325.3, 1352.0, 2 / 1440)
+    flux = np.ones(len(time)) + 3e-4 * np.random.default_rng(2).standard_normal(len(time))
+    for epoch, depth in ((first, 0.1), (first + period / 2, 0.04)):
+        phase = np.abs((time - epoch + period / 2) % period - period / 2)
+        flux[phase < 0.05] -= depth
+    curve = FlatCurve(time, flux, np.full(len(time), 3e-4), 2 / 1440, 1.0)
+    (tces,) = find_tces([curve], CONFIG)
+    primary = tces[0]
+    remnant = replace(primary, number=2, epoch=first + 0.06)
+    again = remeasure(curve, [primary, remnant], CONFIG.search)
+    assert primary.period == pytest.approx(period, rel=1e-3)
+    for tce in again:
+        assert abs((tce.epoch - first + period / 2) % period - period / 2) < 0.1
