@@ -232,9 +232,11 @@ def summarise(folder: Path, samples: dict[str, Sample], most: int | None = None)
         found: dict[str, list[Record]] = {}
         for method, count in sample.stars.items():
             records = [r for r in read_records(_path(folder, key, method)) if r["star"] < min(count, most or count)]
-            found |= {method: records} if records else {}
+            if len({record["injected"] for record in records}) < 2:
+                continue
+            found[method] = records
             for name, (base, statistic) in DERIVED.items():
-                if base == method and records:
+                if base == method:
                     found[name] = [record | {"statistic": statistic(record)} for record in records]
         for method, records in found.items():
             threshold = _threshold(records)

@@ -124,6 +124,8 @@ class GateConfig(Frozen):
     """Least ratio of the SNR of the box to that of a sine, over the harmonics."""
     over_inverted: float = 1.2
     """Least ratio of the MES to the best MES of the inverted light curve."""
+    fap: float = 0.01
+    """Greatest false-alarm probability, from the maxima of the inverted spectrum."""
     min_transits: int = 2
 
 

@@ -15,6 +15,7 @@ GATE: dict[str, Callable[[Tce, GateConfig], bool]] = {
     "as_strong_inverted": lambda tce, gate: (
         tce.inverted_mes is not None and tce.mes < gate.over_inverted * tce.inverted_mes
     ),
+    "chance": lambda tce, gate: tce.fap is not None and tce.fap > gate.fap,
 }
 """Flag -> whether a TCE deserves it."""
 

@@ -44,6 +44,7 @@ def test_a_planet_has_no_flags() -> None:
         ("one_event", {"rest_mes": 0.4}),
         ("sine_like", {"box_over_sine": 1.1}),
         ("as_strong_inverted", {"inverted_mes": 21.0}),
+        ("chance", {"fap": 0.02}),
     ],
 )
 def test_each_failure_has_its_flag(flag: str, change: dict[str, float]) -> None:
