@@ -1,4 +1,11 @@
-"""The engine in plain NumPy: what the fast engines are tested against, and the shortest statement of the algorithm."""
+"""The engine in plain NumPy: what the fast engines are tested against, and the shortest statement of the algorithm.
+
+With w_i the weights of a star's bins (their sum is 1) and d_i its dips, less their mean, a box that holds the bins B of
+a fold explains chi square by X^2 / (W (1 - W)), X = sum_B w_i d_i, W = sum_B w_i: box least squares (Kovacs, Zucker &
+Mazeh 2002, A&A 391, 369). The sums X and W of every phase and every trial period come from fast folding (Staelin 1969,
+Proc. IEEE 57, 724; with boxes: Shahaf et al. 2022, MNRAS 513, 2732), on periods as fine as Ofir (2014, A&A 561, A138)
+asks for.
+"""
 
 import numpy as np
 from numpy.typing import NDArray
