@@ -25,8 +25,11 @@ THREADS = {
     "NUMBA_NUM_THREADS": "1",
     "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1",
     "JAX_PLATFORMS": "cpu",
+    "MALLOC_TRIM_THRESHOLD_": str(64 * 2**20),
+    "MALLOC_MMAP_THRESHOLD_": str(64 * 2**20),
 }
-"""What a process must find in its environment to compute in one thread, on the CPU."""
+"""What a process must find in its environment to compute in one thread, on the CPU, with memory kept as the workers of a
+sweep keep it; the same for all contestants."""
 
 
 def describe_machine() -> dict[str, object]:

@@ -48,8 +48,11 @@ THREADS_S = 6.0
 
 _REASON = re.compile(r"(?!ray\.)[\w.]*(Error|Exception): ")
 
-ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
-"""Environment of the workers: the stars are spread over processes."""
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
+KEPT_MEMORY = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_")
+WORKER_ENVIRONMENT = dict.fromkeys(THREADS, "1") | dict.fromkeys(KEPT_MEMORY, str(64 * 2**20))
+"""Of the workers: one thread each, as the stars are spread over processes; and memory kept from star to star, since
+taking it from the system again costs a fifth of the search."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +110,7 @@ def started(config: Config, address: str = "local") -> Iterator[None]:
     common: dict[str, Any] = {
         "log_to_driver": False,
         "logging_level": logging.ERROR,
-        "runtime_env": {"env_vars": ONE_THREAD},
+        "runtime_env": {"env_vars": WORKER_ENVIRONMENT},
     }
     if address == "local":
         common |= {

@@ -19,7 +19,9 @@ LEAST_SAMPLES = 20
 MAD_TO_SIGMA = 1.4826
 
 
-def noise_ratios(cell: NDArray[np.int64], dip: Floats, weight: Floats, widths: NDArray[np.int64]) -> Floats:
+def noise_ratios(
+    cell: NDArray[np.integer], dip: NDArray[np.floating], weight: NDArray[np.floating], widths: NDArray[np.int64]
+) -> Floats:
     """Robust scatter of the single-event statistic at each width over that of white noise, at least 1.
 
     cell, dip, weight: (points,): place on a grid, dip, and inverse variance; widths: in grid steps, ascending.

@@ -57,9 +57,14 @@ def search_segment(signal: Floats, weight: Floats, inverse_beta: Floats, segment
     trials = (segment.first, segment.last, segment.rows, segment.drift_step)
     boxes = (segment.levels, segment.narrow)
     space = _working_space(_space(segment))
-    for lane in range(len(signal)):
-        _search(signal[lane], weight[lane], inverse_beta[lane] ** 2, trials, boxes, TAILS, space, peaks[:, lane])
+    _search_lanes(signal, weight, inverse_beta**2, trials, boxes, TAILS, space, peaks)
     return peaks
+
+
+@numba.njit(**_OPTIONS)
+def _search_lanes(signal, weight, squares, trials, boxes, tails, space, peaks):  # type: ignore[no-untyped-def]
+    for lane in range(len(signal)):
+        _search(signal[lane], weight[lane], squares[lane], trials, boxes, tails, space, peaks[:, lane])
 
 
 def _space(segment: Segment) -> int:
@@ -281,17 +286,19 @@ def _halve(space, x, w, length):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(forceinline=True, **_OPTIONS)
-def _least(width, period):  # type: ignore[no-untyped-def]
-    """The least W (1 - W) of a box that counts."""
-    share = np.float32(COVERAGE * width / period)
-    return splat(share * (np.float32(1) - share))
+def _set_least(least, period, levels):  # type: ignore[no-untyped-def]
+    """The least W (1 - W) of boxes of 1 to 5 steps that count, at every level."""
+    for level in range(levels):
+        for steps in range(1, 6):
+            share = np.float32(COVERAGE * (steps << level) / period)
+            least[5 * level + steps - 1] = share * (np.float32(1) - share)
 
 
 @numba.njit(forceinline=True, **_OPTIONS)
-def _try_narrow(space, x, w, period, squares, tails, white, scaled, inverted):  # type: ignore[no-untyped-def]
+def _try_narrow(space, x, w, period, least, squares, tails, white, scaled, inverted):  # type: ignore[no-untyped-def]
     """Boxes of one and two bins; the best powers so far, with theirs."""
     zero = splat(np.float32(0))
-    least1, least2 = _least(1, period), _least(2, period)
+    least1, least2 = splat(least[0]), splat(least[1])
     top1, top2, low1, low2 = zero, zero, zero, zero
     for j in range(0, period, LANES):
         if j + LANES > period:
@@ -311,11 +318,11 @@ def _try_narrow(space, x, w, period, squares, tails, white, scaled, inverted):  
 
 
 @numba.njit(forceinline=True, **_OPTIONS)
-def _try_triple(space, x, w, level, period, squares, done, tails, white, scaled, inverted):  # type: ignore[no-untyped-def]
+def _try_triple(space, x, w, level, period, least, squares, done, tails, white, scaled, inverted):  # type: ignore[no-untyped-def]
     """Boxes of three, four and five steps on the profile of one level; the best powers so far, with theirs."""
     zero = splat(np.float32(0))
     epochs = (period + (1 << level) - 1) >> level
-    least3, least4, least5 = _least(3 << level, period), _least(4 << level, period), _least(5 << level, period)
+    least3, least4, least5 = (splat(least[5 * level + 2]), splat(least[5 * level + 3]), splat(least[5 * level + 4]))
     top3, top4, top5, low3, low4, low5 = zero, zero, zero, zero, zero, zero
     x0, w0 = load(space, x), load(space, w)
     whole = epochs // LANES * LANES
@@ -359,7 +366,9 @@ def _search(signal, weight, squares, trials, boxes, tails, space, peaks):  # typ
     profile = pong + 2 * rows * _stride(last)
     zero = splat(np.float32(0))
     trial = 0
+    least = np.empty(5 * levels, np.float32)
     for period in range(first, last):
+        _set_least(least, period, levels)
         stride, size = _stride(period), _profile(period, levels)
         folded = _fold_halves(space, 0, padded, rows, period, stride, ping, pong)
         for drift in range(0, rows, step):
@@ -368,11 +377,13 @@ def _search(signal, weight, squares, trials, boxes, tails, space, peaks):  # typ
             white, scaled, inverted = zero, zero, zero
             done = 0
             if narrow:
-                white, scaled, inverted = _try_narrow(space, x, w, period, squares, tails, white, scaled, inverted)
+                white, scaled, inverted = _try_narrow(
+                    space, x, w, period, least, squares, tails, white, scaled, inverted
+                )
                 done = 2
             for level in range(levels):
                 white, scaled, inverted = _try_triple(
-                    space, x, w, level, period, squares, done + 3 * level, tails, white, scaled, inverted
+                    space, x, w, level, period, least, squares, done + 3 * level, tails, white, scaled, inverted
                 )
                 if level + 1 < levels:
                     _halve(space, x, w, length)

@@ -41,7 +41,7 @@ DENSITY_RANGE = (0.4, 4.0)
 """Central durations over that of a Sun-like star, of stars that have a rung of their own: M dwarfs to subgiants."""
 
 
-NOISE_STEP = 1.5
+NOISE_STEP = 1.6
 """Ratio of neighbouring durations at which the noise is measured; it varies slowly."""
 
 
@@ -55,9 +55,9 @@ class DensityRung:
 
 UNKNOWN = DensityRung(0.25, 1.70)
 
-IMPACT = (0.5, 1.3)
-"""Durations tried over the central one of a star of known density: down to an impact parameter of 0.87, and up to what
-its density and a moderate eccentricity may add."""
+IMPACT = (0.55, 1.3)
+"""Durations tried over the central one of a star of known density: down to an impact parameter of 0.83 (at 0.9 a tenth
+of the SNR is lost), and up to what its density and a moderate eccentricity may add."""
 
 
 def stellar_density(radius: float | None, logg: float | None) -> float | None:

@@ -81,9 +81,9 @@ class _Lane:
     """
 
     time: Floats
-    dip: Floats
-    weight: Floats
-    cell: NDArray[np.int64]
+    dip: Singles
+    weight: Singles
+    cell: NDArray[np.int32]
     step: float
 
     @classmethod
@@ -106,7 +106,8 @@ def _scaled(time, dip, weight, cell, keep, start, stop):  # type: ignore[no-unty
             total += weight[i]
             mean += weight[i] * dip[i]
             count += 1
-    times, dips, weights, cells = np.empty(count), np.empty(count), np.empty(count), np.empty(count, np.int64)
+    times, cells = np.empty(count), np.empty(count, np.int32)
+    dips, weights = np.empty(count, np.float32), np.empty(count, np.float32)
     if count == 0:
         return times, dips, weights, cells
     mean /= total
