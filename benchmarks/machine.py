@@ -28,7 +28,7 @@ THREADS = {
     "MALLOC_TRIM_THRESHOLD_": str(64 * 2**20),
     "MALLOC_MMAP_THRESHOLD_": str(64 * 2**20),
 }
-"""What a process must find in its environment to compute in one thread, on the CPU, with memory kept as the workers of a
+"""What a process must find in its environment to compute in one thread, on the CPU, with memory kept as workers of a
 sweep keep it; the same for all contestants."""
 
 

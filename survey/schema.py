@@ -89,7 +89,7 @@ TCE_FIELDS = [
     _field(
         "period",
         pa.float64(),
-        "orbital period; of two transits the longest that the data allow; null for a single transit",
+        "orbital period; of two transits the shortest that the data allow; null for a single transit",
         "d",
     ),
     _field("period_err", pa.float64(), "its standard error", "d"),

@@ -323,7 +323,7 @@ def _numbers(tce: Signal, row: Row) -> list[tuple[str, str, str]]:
 def _period_note(tce: Signal, error: str) -> str:
     """The error, or that two transits leave more periods open."""
     left = tce.get("n_open_periods") or 1
-    return error if left == 1 else f"d, or a fraction: {left} fit"
+    return error if left == 1 else f"d; {left} periods fit"
 
 
 def _draw_light_curve(axes: "Axes", row: Row, axis: Axis) -> None:

@@ -342,16 +342,16 @@ def _same_transits(one: Box, other: Box, middle: float) -> bool:
 
 
 def _settle_two(hunt: Hunt, measured: Measure, sde: float | None, config: SearchConfig) -> Found:
-    """A signal of two transits with the longest period that the data leave open, and how many there are."""
+    """A signal of two transits with the shortest period that the data leave open, and how many there are."""
     if measured.n_transits != 2:
         return Found(measured, sde)
     box = measured.box
     first, second = (box.epoch + number * box.period for number in measured.events.tolist())
     periods = open_periods(hunt.dips, first, second, box.duration, config.period_min)
-    longest = fit.measure(hunt.dips, hunt.keep, Box(periods[0], first, box.duration)) if periods else None
-    if longest is None or longest.n_transits != 2:
+    settled = fit.measure(hunt.dips, hunt.keep, Box(periods[-1], first, box.duration)) if periods else None
+    if settled is None or settled.n_transits != 2:
         return Found(measured, sde)
-    return Found(longest, sde, len(periods))
+    return Found(settled, sde, len(periods))
 
 
 def find_isolated(hunt: Hunt, config: SearchConfig) -> list[Found]:
@@ -384,7 +384,7 @@ def _pair(hunt: Hunt, keep: Mask, one: Event, other: Event, config: SearchConfig
     periods = open_periods(hunt.dips, one.middle, other.middle, duration, config.period_min)
     if not (periods and last_alike(one, other)):
         return None
-    measured = fit.measure(hunt.dips, keep, Box(periods[0], one.middle, duration))
+    measured = fit.measure(hunt.dips, keep, Box(periods[-1], one.middle, duration))
     if measured is None or measured.n_transits != 2:
         return None
     return Found(measured, None, len(periods), isolated=True) if are_alike(measured) else None
