@@ -287,10 +287,11 @@ def _weigh(number, offset, dip, weight, h, values, errors):  # type: ignore[no-u
             qq_sum += share * q * q
             tq_sum += share * t * q
     t_mean, q_mean = t_sum / total, q_sum / total
+    # Where one place of the grid has all the weight, the grid's own resolution is what is known.
     return (
         shift + t_mean,
         drift + q_mean,
-        tt_sum / total - t_mean**2,
-        qq_sum / total - q_mean**2,
+        max(tt_sum / total - t_mean**2, 0.0) + t_step**2 / 12,
+        max(qq_sum / total - q_mean**2, 0.0) + q_step**2 / 12,
         tq_sum / total - t_mean * q_mean,
     )

@@ -258,3 +258,20 @@ def test_what_is_no_dip_keeps_its_box() -> None:
     flat = trapezoid.fit_trapezoid(dips, keep, replace(measured, depth=-1e-5))
     assert (flat.period, flat.epoch, flat.duration, flat.depth) == (3.0, 1326.0, 0.12, -1e-5)
     assert flat.period_err > 0
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_the_deepest_eclipses_have_errors_above_zero(seed: int) -> None:
+    """At an SNR of a thousand the fit is finer than any grid about it."""
+    rng = np.random.default_rng(seed)
+    time = make_times(seed=seed)
+    true = Box(float(rng.uniform(1.0, 6.0)), float(time[0] + rng.uniform(0, 1)), 0.12)
+    phase = np.abs((time - true.epoch + true.period / 2) % true.period - true.period / 2)
+    dips = make_star(0.3 * np.clip((0.07 - phase) / 0.03, 0, 1), time, 2e-4, seed)
+    keep = np.ones(len(dips.time), bool)
+    measured = fit.measure(dips, keep, true)
+    assert measured is not None
+    shape = trapezoid.fit_trapezoid(dips, keep, measured)
+    assert 0 < shape.period_err < 1e-3
+    assert 0 < shape.epoch_err < 1e-2
+    assert shape.period == pytest.approx(true.period, abs=1e-3)
