@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from survey.signals.search.curve import point_scatter
 from survey.signals.search.noise import MAD_TO_SIGMA, median, noise_ratios, robust_scatter
 
 numbers = arrays.arrays(np.float32, st.integers(1, 60), elements=st.floats(-1e6, 1e6, width=32))
@@ -54,3 +55,17 @@ def test_a_hole_in_the_data_holds_no_events() -> None:
 def test_too_few_points_count_as_white() -> None:
     assert (noise_ratios(np.empty(0, np.int64), np.empty(0), np.empty(0), np.array([1, 2])) == 1).all()
     assert (noise_ratios(np.arange(5), np.arange(5.0), np.ones(5), np.array([1, 2])) == 1).all()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_scatter_from_point_to_point_is_that_of_the_noise(seed: int) -> None:
+    """To one per cent, under slow variation, with gaps, outliers and deep eclipses."""
+    rng = np.random.default_rng(seed)
+    flux = 1 + 2e-3 * rng.standard_normal(20_000) + 0.05 * np.sin(np.arange(20_000) / 900)
+    assert point_scatter(flux) == pytest.approx(2e-3, rel=0.015)
+    flux[rng.random(flux.size) < 0.01] = np.nan
+    flux[rng.random(flux.size) < 0.005] += 0.3
+    flux[5000::4000] -= 0.2
+    assert point_scatter(flux) == pytest.approx(2e-3, rel=0.02)
+    assert point_scatter(flux.astype(np.float32)) == pytest.approx(point_scatter(flux), rel=1e-3)
+    assert point_scatter(np.ones(50)) == 1.0
