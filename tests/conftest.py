@@ -4,12 +4,18 @@ import os
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 ROOT = Path(__file__).parents[1]
 
 FORBID_SKIPS = "SURVEY_FORBID_SKIPS"
 """Environment: when set, a skipped test is a failed one, so that nothing is left out unseen."""
+
+hypothesis.settings.register_profile("repeatable", derandomize=True)
+if os.environ.get(FORBID_SKIPS):
+    # Where a run decides whether a change is taken, it must not hang on the draw of a property test.
+    hypothesis.settings.load_profile("repeatable")
 
 EXPECTED_SKIPS = ("no GPU",)
 """Reasons that begin like this stay skips even then."""

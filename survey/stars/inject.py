@@ -74,7 +74,7 @@ def small_planet_transit(
     """`transit_model` without JAX, for planets small against their star.
 
     The area hidden is exact, the light of the star is taken as uniform behind the planet, as bright as behind the
-    middle of the hidden part (Mandel and Agol 2002, section 5): within 4% of the depth for radius ratios up to 0.1 and
+    middle of the hidden part (Mandel and Agol 2002, section 5): within 6% of the depth for radius ratios up to 0.1 and
     impact parameters up to 0.8.
     """
     _check_planet(period, duration, radius_ratio, impact)

@@ -88,7 +88,7 @@ def test_small_planet_transit_is_close_to_the_exact_model(radius_ratio, impact, 
     planet = PLANET | {"radius_ratio": radius_ratio, "impact": impact, "limb_darkening": limb}
     exact = inject.transit_model(near_transit(), **planet)
     quick = inject.small_planet_transit(near_transit(), **planet)
-    assert np.abs(exact - quick).max() < 0.04 * (1 - exact.min())
+    assert np.abs(exact - quick).max() < 0.06 * (1 - exact.min())
 
 
 def test_jax_keeps_its_single_precision_elsewhere():
