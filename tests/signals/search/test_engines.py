@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from survey.config import SearchConfig
 from survey.signals.search import numba_engine, reference
 from survey.signals.search.plan import Segment, plan_star
+from tests.signals.search.lanes import make_lanes
 
 TOLERANCE = 2e-5
 """float32 sums of at most a few hundred numbers, added in another order; ratios of order 1."""
@@ -19,16 +20,6 @@ def make_segment(
     last = first + n_periods
     n_bins = max(rows * first - missing, last + 1)
     return Segment(0.01, n_bins, rows, first, last, drift_step, levels, narrow)
-
-
-def make_lanes(segment: Segment, lanes: int, seed: int, gap: float = 0.2) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    rng = np.random.default_rng(seed)
-    weight = rng.uniform(0.2, 1.0, (lanes, segment.n_bins)) * (rng.random((lanes, segment.n_bins)) > gap)
-    weight[0, : segment.n_bins // 7] = 0
-    weight /= weight.sum(axis=1, keepdims=True)
-    signal = rng.standard_normal(weight.shape) * np.sqrt(weight)
-    inverse_beta = rng.uniform(0.2, 1.0, (lanes, len(segment.widths)))
-    return signal.astype(np.float32), weight.astype(np.float32), inverse_beta.astype(np.float32)
 
 
 segments = st.builds(

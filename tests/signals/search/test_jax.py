@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from benchmarks import gpu
 from survey.signals.search import jax_engine, reference
+from tests.signals.search.lanes import make_lanes
 
 TOLERANCE = 5e-5
 """float32 sums of a few thousand bins, in units of the noise."""
@@ -29,16 +30,6 @@ BOXES = {
 def make_segment(rows: int, first: int, n_periods: int, boxes: str, drift_step: int, missing: int) -> gpu.Segment:
     last = first + n_periods
     return gpu.Segment(0.01, max(rows * first - missing, last + 1), rows, first, last, drift_step, *BOXES[boxes])
-
-
-def make_lanes(segment: gpu.Segment, lanes: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    rng = np.random.default_rng(seed)
-    weight = rng.uniform(0.2, 1.0, (lanes, segment.n_bins)) * (rng.random((lanes, segment.n_bins)) > 0.2)
-    weight[0, : segment.n_bins // 7] = 0
-    weight /= weight.sum(axis=1, keepdims=True)
-    signal = rng.standard_normal(weight.shape) * np.sqrt(weight)
-    inverse_beta = rng.uniform(0.2, 1.0, (lanes, len(segment.widths)))
-    return signal.astype(np.float32), weight.astype(np.float32), inverse_beta.astype(np.float32)
 
 
 segments = st.builds(
