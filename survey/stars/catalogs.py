@@ -63,8 +63,9 @@ CATALOGUES: Final[dict[str, Catalogue]] = {
             ("nasa_toi", "toi"),
             required=("toi", "tid", "pl_tranmid", "pl_orbper"),
             words=("tfopwg_disp", "toi_created", "rowupdate"),
-            numbers=("toi", "pl_tranmid", "pl_orbper", "pl_trandurh", "pl_trandep", "pl_rade", "st_tmag", "st_dist",
-                     "st_teff", "st_logg", "st_rad", "ra", "dec"),
+            numbers=("toi", "pl_tranmid", "pl_tranmiderr1", "pl_orbper", "pl_orbpererr1", "pl_trandurh", "pl_trandep",
+                     "pl_rade", "st_tmag", "st_dist", "st_teff", "st_logg", "st_rad", "ra", "dec", "st_pmra",
+                     "st_pmdec"),
             integers=("tid",),
             table="toi",
         ),
@@ -74,8 +75,8 @@ CATALOGUES: Final[dict[str, Catalogue]] = {
             required=("kepid", "kepoi_name", "koi_period", "koi_time0bk"),
             words=("kepoi_name", "kepler_name", "koi_disposition", "koi_pdisposition"),
             numbers=("koi_score", "koi_fpflag_nt", "koi_fpflag_ss", "koi_fpflag_co", "koi_fpflag_ec", "koi_period",
-                     "koi_time0bk", "koi_impact", "koi_duration", "koi_depth", "koi_prad", "koi_model_snr", "koi_steff",
-                     "koi_slogg", "koi_srad", "koi_kepmag", "ra", "dec"),
+                     "koi_period_err1", "koi_time0bk", "koi_time0bk_err1", "koi_impact", "koi_duration", "koi_depth",
+                     "koi_prad", "koi_model_snr", "koi_steff", "koi_slogg", "koi_srad", "koi_kepmag", "ra", "dec"),
             integers=("kepid",),
             table="cumulative",
         ),
@@ -84,8 +85,9 @@ CATALOGUES: Final[dict[str, Catalogue]] = {
             ("nasa_k2pandc", "k2pandc"),
             required=("pl_name", "hostname", "default_flag", "pl_orbper"),
             words=("pl_name", "hostname", "epic_hostname", "disposition", "pl_tsystemref"),
-            numbers=("default_flag", "pl_orbper", "pl_tranmid", "pl_trandur", "pl_trandep", "pl_rade", "st_teff",
-                     "st_logg", "st_rad", "ra", "dec"),
+            numbers=("default_flag", "pl_orbper", "pl_orbpererr1", "pl_tranmid", "pl_tranmiderr1", "pl_trandur",
+                     "pl_trandep", "pl_rade", "st_teff", "st_logg", "st_rad", "sy_gaiamag", "ra", "dec", "sy_pmra",
+                     "sy_pmdec"),
             table="k2pandc",
             where="default_flag=1",
         ),
@@ -94,8 +96,9 @@ CATALOGUES: Final[dict[str, Catalogue]] = {
             ("pscomppars",),
             required=("pl_name", "hostname", "tic_id", "pl_orbper"),
             words=("pl_name", "hostname", "pl_tranmid_systemref", "pl_tsystemref"),
-            numbers=("pl_orbper", "pl_tranmid", "pl_trandur", "pl_trandep", "pl_rade", "pl_bmasse", "st_teff",
-                     "st_logg", "st_rad", "ra", "dec"),
+            numbers=("pl_orbper", "pl_orbpererr1", "pl_tranmid", "pl_tranmiderr1", "pl_trandur", "pl_trandep",
+                     "pl_rade", "pl_bmasse", "st_teff", "st_logg", "st_rad", "sy_tmag", "ra", "dec", "sy_pmra",
+                     "sy_pmdec"),
             integers=("tic_id",),
             table="pscomppars",
         ),
@@ -103,7 +106,8 @@ CATALOGUES: Final[dict[str, Catalogue]] = {
             "tess_ebs",
             ("tess_ebs",),
             required=("tess_id", "bjd0", "period"),
-            numbers=("bjd0", "period", "morph_coeff", "prim_width_pf", "prim_depth_pf", "sec_width_pf", "sec_depth_pf"),
+            numbers=("bjd0", "bjd0_uncert", "period", "period_uncert", "morph_coeff", "prim_width_pf", "prim_depth_pf",
+                     "sec_width_pf", "sec_depth_pf", "Tmag", "ra", "dec"),
             integers=("tess_id",),
         ),
         Catalogue(
@@ -460,9 +464,17 @@ class KnownSignal:
     """The catalogue's own word: CP, KP, PC, APC, FP, FA; CONFIRMED, CANDIDATE, FALSE POSITIVE, REFUTED; EB."""
     catalogue: str
     """Key of CATALOGUES."""
+    period_err: float | None = None
+    epoch_err: float | None = None
+    """Standard errors, days."""
+    ra: float | None = None
+    dec: float | None = None
+    """Degrees, J2000."""
+    magnitude: float | None = None
+    """In TESS's or Kepler's band, Gaia's for K2."""
 
 
-_SIGNAL_SCHEMA: Final[dict[str, type[pl.DataType]]] = {
+SIGNAL_SCHEMA: Final[dict[str, type[pl.DataType]]] = {
     "target_id": pl.String,
     "name": pl.String,
     "period": pl.Float64,
@@ -471,6 +483,11 @@ _SIGNAL_SCHEMA: Final[dict[str, type[pl.DataType]]] = {
     "depth_ppm": pl.Float64,
     "disposition": pl.String,
     "catalogue": pl.String,
+    "period_err": pl.Float64,
+    "epoch_err": pl.Float64,
+    "ra": pl.Float64,
+    "dec": pl.Float64,
+    "magnitude": pl.Float64,
 }
 _PPM_PER_PERCENT = 1e4
 
@@ -488,14 +505,25 @@ def known_signals(folder: str | Path | None, target_id: str) -> list[KnownSignal
 def signals_table(folder: str | Path | None = None, *, mission: str | None = None) -> pl.DataFrame:
     """Every known signal, a row each: the fields of `KnownSignal`, in order of star and period.
 
-    A planet of the composite table that is a TOI too, by its star and period, stands once. Raises UsageError if the
-    folder holds no table of the mission.
+    A planet of the composite table that is a TOI too, by its star and period, stands once. A star's position and
+    magnitude are taken from another of its signals where a table has none. Raises UsageError if the folder holds no
+    table of the mission.
     """
-    wanted = [name for name, of_mission in _MISSION_OF_TABLE.items() if mission in (None, of_mission)]
-    files = [(name, path) for name in wanted if (path := find_table(name, folder)) is not None]
+    files = signal_tables(folder, mission=mission)
     if not files:
-        raise UsageError(f"none of the tables {', '.join(wanted)} in {_folder(folder)}: {HOW_TO_FETCH}")
-    return _signals(tuple((name, path, path.stat().st_mtime_ns, path.stat().st_size) for name, path in files))
+        wanted = ", ".join(_tables_of(mission))
+        raise UsageError(f"none of the tables {wanted} in {_folder(folder)}: {HOW_TO_FETCH}")
+    return _signals(tuple((name, path, path.stat().st_mtime_ns, path.stat().st_size) for name, path in files.items()))
+
+
+def signal_tables(folder: str | Path | None = None, *, mission: str | None = None) -> dict[str, Path]:
+    """The files of a folder that `signals_table` reads, by name of the table."""
+    found = {name: find_table(name, folder) for name in _tables_of(mission)}
+    return {name: path for name, path in found.items() if path is not None}
+
+
+def _tables_of(mission: str | None) -> list[str]:
+    return [name for name, of_mission in _MISSION_OF_TABLE.items() if mission in (None, of_mission)]
 
 
 @functools.lru_cache(maxsize=8)
@@ -505,11 +533,14 @@ def _signals(files: tuple[tuple[str, Path, int, int], ...]) -> pl.DataFrame:
         tables["planets"] = _not_listed(tables["planets"], tables["toi"])
     parts = [
         table.with_columns(pl.lit(name).alias("catalogue")).select(
-            pl.col(column).cast(kind) for column, kind in _SIGNAL_SCHEMA.items()
+            (pl.col(column) if column in (*table.columns, "catalogue") else pl.lit(None)).cast(kind).alias(column)
+            for column, kind in SIGNAL_SCHEMA.items()
         )
         for name, table in tables.items()
     ]
-    return pl.concat(parts).filter(pl.col("target_id").is_not_null()).sort(*_SIGNAL_ORDER, nulls_last=True)
+    listed = pl.concat(parts).filter(pl.col("target_id").is_not_null()).sort(*_SIGNAL_ORDER, nulls_last=True)
+    of_the_star = pl.col("ra", "dec", "magnitude")
+    return listed.with_columns(of_the_star.fill_null(of_the_star.drop_nulls().first().over("target_id")))
 
 
 def _toi_signals(table: pl.DataFrame) -> pl.DataFrame:
@@ -521,6 +552,10 @@ def _toi_signals(table: pl.DataFrame) -> pl.DataFrame:
         duration_h=_positive("pl_trandurh"),
         depth_ppm=_positive("pl_trandep"),
         disposition="tfopwg_disp",
+        period_err=_positive("pl_orbpererr1"),
+        epoch_err=_positive("pl_tranmiderr1"),
+        **_positions("st_pmra", "st_pmdec"),
+        magnitude="st_tmag",
     )
 
 
@@ -533,20 +568,25 @@ def _koi_signals(table: pl.DataFrame) -> pl.DataFrame:
         duration_h=_positive("koi_duration"),
         depth_ppm=_positive("koi_depth"),
         disposition="koi_disposition",
+        period_err=_positive("koi_period_err1"),
+        epoch_err=_positive("koi_time0bk_err1"),
+        ra="ra",
+        dec="dec",
+        magnitude="koi_kepmag",
     )
 
 
 def _k2_signals(table: pl.DataFrame) -> pl.DataFrame:
-    defaults = table.filter(pl.col("default_flag") == 1)
-    return _planet_signals(defaults, pl.format("EPIC {}", _EPIC_NUMBER), MISSIONS["k2"].time_zero, "disposition")
+    defaults = table.filter(pl.col("default_flag") == 1).with_columns(magnitude="sy_gaiamag")
+    return _planet_signals(defaults, pl.format("EPIC {}", _EPIC_NUMBER), MISSIONS["k2"].time_zero)
 
 
 def _composite_signals(table: pl.DataFrame) -> pl.DataFrame:
-    confirmed = table.with_columns(disposition=pl.lit("CONFIRMED"))
-    return _planet_signals(confirmed, pl.format("TIC {}", "tic_id"), MISSIONS["tess"].time_zero, "disposition")
+    confirmed = table.with_columns(disposition=pl.lit("CONFIRMED"), magnitude="sy_tmag")
+    return _planet_signals(confirmed, pl.format("TIC {}", "tic_id"), MISSIONS["tess"].time_zero)
 
 
-def _planet_signals(table: pl.DataFrame, target_id: pl.Expr, time_zero: float, disposition: str) -> pl.DataFrame:
+def _planet_signals(table: pl.DataFrame, target_id: pl.Expr, time_zero: float) -> pl.DataFrame:
     """Tables of published planets: depths in percent, epochs of several systems, of which only BJD is taken."""
     system = pl.coalesce(column for column in ("pl_tranmid_systemref", "pl_tsystemref") if column in table.columns)
     return table.select(
@@ -556,7 +596,11 @@ def _planet_signals(table: pl.DataFrame, target_id: pl.Expr, time_zero: float, d
         epoch=pl.when(system.str.starts_with("BJD")).then(pl.col("pl_tranmid") - time_zero),
         duration_h=_positive("pl_trandur"),
         depth_ppm=_positive("pl_trandep") * _PPM_PER_PERCENT,
-        disposition=disposition,
+        disposition="disposition",
+        period_err=_positive("pl_orbpererr1"),
+        epoch_err=_positive("pl_tranmiderr1"),
+        **_positions("sy_pmra", "sy_pmdec"),
+        magnitude="magnitude",
     )
 
 
@@ -570,11 +614,16 @@ def _tess_eb_signals(table: pl.DataFrame) -> pl.DataFrame:
         duration_h=_positive("prim_width_pf") * _positive("period") * 24,
         depth_ppm=_positive("prim_depth_pf") * 1e6,
         disposition=pl.lit("EB"),
+        period_err=_positive("period_uncert"),
+        epoch_err=_positive("bjd0_uncert"),
+        ra="ra",
+        dec="dec",
+        magnitude="Tmag",
     )
 
 
 def _kepler_eb_signals(table: pl.DataFrame) -> pl.DataFrame:
-    """Depths are fractions of the flux, -1 where not measured; there are no epochs."""
+    """Depths are fractions of the flux, -1 where not measured; there are no epochs and no positions."""
     return table.select(
         target_id=pl.format("KIC {}", "KIC"),
         name=pl.format("KIC {} EB", "KIC"),
@@ -583,7 +632,18 @@ def _kepler_eb_signals(table: pl.DataFrame) -> pl.DataFrame:
         duration_h=pl.lit(None),
         depth_ppm=_positive("pdepth") * 1e6,
         disposition=pl.lit("EB"),
+        period_err=_positive("period_err"),
     )
+
+
+def _positions(pmra: str, pmdec: str) -> dict[str, pl.Expr]:
+    """J2000 positions from the archive's, which are Gaia's of 2015.5, and proper motions in mas/yr (0 where unknown).
+
+    The tables do not say so: compared with the eclipsing binaries' and KOIs' J2000 positions they are 15.50 years late.
+    """
+    degrees = 15.5 / 3.6e6
+    dec = pl.col("dec") - pl.col(pmdec).fill_null(0.0) * degrees
+    return {"ra": pl.col("ra") - pl.col(pmra).fill_null(0.0) * degrees / pl.col("dec").radians().cos(), "dec": dec}
 
 
 def _positive(column: str) -> pl.Expr:

@@ -5,6 +5,9 @@ Keys are those of the public archive, the same on disk, behind HTTP and in S3 (t
     tess/public/tid/s{sector}/{t[:4]}/{t[4:8]}/{t[8:12]}/{t[12:]}/tess{stamp}-s{sector}-{t}-{scid}-s_lc.fits
     kepler/public/lightcurves/{k[:4]}/{k}/kplr{k}-{stamp}_llc.fits
     k2/public/lightcurves/c{campaign}/{e[:4]}00000/{e[4:6]}000/ktwo{e}-c{campaign}_llc.fits
+
+Pixel files: those of TESS lie beside the light curves, as `-s_tp.fits` (20 s: `-a_fast-tp.fits`); those of Kepler and
+K2 in the same folders below `target_pixel_files` instead of `lightcurves`, as `_lpd-targ.fits.gz`.
 """
 
 import re
@@ -28,6 +31,9 @@ QUARTER_STAMPS: Final[dict[int, str]] = {
 }  # fmt: skip
 """End of each Kepler quarter (year, day of year, hours, minutes, seconds), as its long-cadence files are stamped."""
 
+CUT = "cut"
+"""Author of a pixel file of which somebody cut out some cadences: it never stands in for the whole one."""
+
 MODULE_3_STAMP: Final = "2010009091648"
 """Quarter 4 of the stars on module 3, which failed during it."""
 
@@ -35,9 +41,17 @@ K2_CAMPAIGNS: Final = (0, 1, 2, 3, 4, 5, 6, 7, 8, 91, 92, 101, 102, 111, 112, 12
 """K2's campaigns; 9, 10 and 11 were interrupted and have two parts each."""
 
 
+Kind = Literal["light", "pixels"]
+"""What a file holds of its star."""
+
+_FOLDERS: Final[dict[Kind, str]] = {"light": "lightcurves", "pixels": "target_pixel_files"}
+_ENDINGS: Final[dict[Kind, str]] = {"light": "llc.fits", "pixels": "lpd-targ.fits.gz"}
+"""Kepler and K2: where the files lie, and how the names of those of long cadence end."""
+
+
 @dataclass(frozen=True)
 class ProductRef:
-    """One light-curve file of an archive.
+    """One light-curve or pixel file of an archive.
 
     key: its place below the root of its source; target_id: None where only the file's header says it; observation:
     sector, quarter or campaign; part: sets apart files that share an observation without being copies (the months of
@@ -65,23 +79,28 @@ def tess_folder(tic: int, sector: int) -> str:
     return f"tess/public/tid/s{sector:04d}/{digits[:4]}/{digits[4:8]}/{digits[8:12]}/{digits[12:]}/"
 
 
-def kepler_folder(kic: int) -> str:
+def tess_pixels(key: str) -> str:
+    """The pixel file that a light curve of TESS was made from."""
+    return key.replace("_lc.fits", "_tp.fits").replace("-lc.fits", "-tp.fits")
+
+
+def kepler_folder(kic: int, kind: Kind = "light") -> str:
     digits = f"{kic:09d}"
-    return f"kepler/public/lightcurves/{digits[:4]}/{digits}/"
+    return f"kepler/public/{_FOLDERS[kind]}/{digits[:4]}/{digits}/"
 
 
-def k2_folder(epic: int, campaign: int) -> str:
-    return f"k2/public/lightcurves/c{campaign}/{epic // 100_000 * 100_000}/{epic % 100_000 // 1000 * 1000:05d}/"
+def k2_folder(epic: int, campaign: int, kind: Kind = "light") -> str:
+    return f"k2/public/{_FOLDERS[kind]}/c{campaign}/{epic // 100_000 * 100_000}/{epic % 100_000 // 1000 * 1000:05d}/"
 
 
-def k2_name(epic: int, campaign: int) -> str:
-    return f"ktwo{epic:09d}-c{campaign:02d}_llc.fits"
+def k2_name(epic: int, campaign: int, kind: Kind = "light") -> str:
+    return f"ktwo{epic:09d}-c{campaign:02d}_{_ENDINGS[kind]}"
 
 
-def kepler_names(kic: int) -> list[tuple[int, str]]:
+def kepler_names(kic: int, kind: Kind = "light") -> list[tuple[int, str]]:
     """(quarter, name) of every long-cadence file that a star may have."""
     stamps = [*QUARTER_STAMPS.items(), (4, MODULE_3_STAMP)]
-    return sorted((quarter, f"kplr{kic:09d}-{stamp}_llc.fits") for quarter, stamp in stamps)
+    return sorted((quarter, f"kplr{kic:09d}-{stamp}_{_ENDINGS[kind]}") for quarter, stamp in stamps)
 
 
 def quarter_of(stamp: str) -> int | None:
@@ -112,8 +131,15 @@ def _hlsp(author: str) -> _Build:
     return build
 
 
+def _author(found: re.Match[str]) -> str | None:
+    """What was done to a file after the mission had made it."""
+    if not found["change"]:
+        return None
+    return INJECTED if found["change"].startswith("_INJECTED") else CUT
+
+
 def _kepler(key: str, found: re.Match[str]) -> ProductRef:
-    author = INJECTED if found["injected"] else "Kepler"
+    author = _author(found) or "Kepler"
     long = found["cadence"] == "l"
     quarter = quarter_of(found["stamp"])
     return ProductRef(
@@ -123,30 +149,35 @@ def _kepler(key: str, found: re.Match[str]) -> ProductRef:
 
 
 def _k2(key: str, found: re.Match[str]) -> ProductRef:
-    author = INJECTED if found["injected"] else "K2"
+    author = _author(found) or "K2"
     cadence: CadenceName = "30min" if found["cadence"] == "l" else "1min"
     return ProductRef(key, "k2", f"EPIC {int(found['id'])}", int(found["campaign"]), author, cadence)
 
 
-_INJECTED = r"(?P<injected>_INJECTED[^_.]*)?"
-_FORMS: Final[tuple[tuple[re.Pattern[str], _Build], ...]] = tuple(
-    (re.compile(pattern + r"\.fits(\.gz)?"), build)
-    for pattern, build in (
-        (r"tess\d{13}-s(?P<sector>\d{4})-(?P<id>\d{16})-\d{4}-(?:s_lc|(?P<fast>a_fast-lc))", _tess),
-        (r"hlsp_tess-spoc_tess_phot_(?P<id>\d{16})-s(?P<sector>\d{4})_tess_v\d+_lc", _hlsp("TESS-SPOC")),
-        (r"hlsp_qlp_tess_ffi_s(?P<sector>\d{4})-(?P<id>\d{16})_tess_v\d+_llc", _hlsp("QLP")),
-        (r"hlsp_tglc_tess_ffi_gaiaid-\d+-s(?P<sector>\d{4})-cam\d-ccd\d_tess_v\d+_llc", _hlsp("TGLC")),
-        (r"kplr(?P<id>\d{9})-(?P<stamp>\d{13}|q\d\d)" + _INJECTED + r"_(?P<cadence>[ls])lc", _kepler),
-        (r"ktwo(?P<id>\d{9})-c(?P<campaign>\d{2,3})" + _INJECTED + r"_(?P<cadence>[ls])lc", _k2),
-    )
+_TESS = r"tess\d{13}-s(?P<sector>\d{4})-(?P<id>\d{16})-\d{4}-"
+_KEPLER = r"kplr(?P<id>\d{9})-(?P<stamp>\d{13}|q\d\d)"
+_K2 = r"ktwo(?P<id>\d{9})-c(?P<campaign>\d{2,3})"
+_INJECTED = r"(?P<change>_INJECTED[^_.]*)?"
+_CUT = r"(?P<change>_\d+cad)?"
+_FORMS: Final[tuple[tuple[str, _Build, Kind], ...]] = (
+    (_TESS + r"(?:s_lc|(?P<fast>a_fast-lc))", _tess, "light"),
+    (r"hlsp_tess-spoc_tess_phot_(?P<id>\d{16})-s(?P<sector>\d{4})_tess_v\d+_lc", _hlsp("TESS-SPOC"), "light"),
+    (r"hlsp_qlp_tess_ffi_s(?P<sector>\d{4})-(?P<id>\d{16})_tess_v\d+_llc", _hlsp("QLP"), "light"),
+    (r"hlsp_tglc_tess_ffi_gaiaid-\d+-s(?P<sector>\d{4})-cam\d-ccd\d_tess_v\d+_llc", _hlsp("TGLC"), "light"),
+    (_KEPLER + _INJECTED + r"_(?P<cadence>[ls])lc", _kepler, "light"),
+    (_K2 + _INJECTED + r"_(?P<cadence>[ls])lc", _k2, "light"),
+    (_TESS + r"(?:s_tp|(?P<fast>a_fast-tp))", _tess, "pixels"),
+    (_KEPLER + _CUT + r"_(?P<cadence>[ls])pd-targ", _kepler, "pixels"),
+    (_K2 + _CUT + r"_(?P<cadence>[ls])pd-targ", _k2, "pixels"),
 )
+_PATTERNS: Final = tuple((re.compile(form + r"\.fits(\.gz)?"), build, kind) for form, build, kind in _FORMS)
 
 
-def recognise_product(key: str) -> ProductRef | None:
-    """What the name of a file says, None if it is no light curve of a known archive."""
+def recognise_product(key: str, kind: Kind = "light") -> ProductRef | None:
+    """What the name of a file says, None if it is no light curve (or no target pixel file) of a known archive."""
     name = key.rpartition("/")[2]
-    for pattern, build in _FORMS:
-        if found := pattern.fullmatch(name):
+    for pattern, build, holds in _PATTERNS:
+        if holds == kind and (found := pattern.fullmatch(name)):
             return build(key, found)
     return None
 
@@ -165,7 +196,7 @@ def rank_products(
 
     TESS: 2 min (or 20 s first, as configured) before full-frame images; Kepler and K2: long before short cadence, the
     months of which count together. Authors come in the order of the configuration, others after them and products with
-    injected signals last of all. The order depends on nothing but the names.
+    injected signals last of all. Pixel files are ranked alike. The order depends on nothing but the names.
     """
     ranked: dict[int | None, list[tuple[ProductRef, ...]]] = {}
     groups: dict[tuple[int, int, int, str], dict[str, ProductRef]] = {}

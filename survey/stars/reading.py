@@ -104,7 +104,7 @@ def read_light_curve(
     if len(data) > MAX_BYTES:
         raise BadFile(f"{name}: {len(data) >> 20} MB are more than any light curve has, refused")
     content = decompress(data, name)
-    if content.startswith(b"SIMPLE  =") or not _is_text(content, name):
+    if content.startswith(b"SIMPLE  =") or not is_text(content, name):
         series = _series_of_table(read_table(content, name), fetch)
     else:
         series = _series_of_text(content, name, fetch)
@@ -132,7 +132,7 @@ def read_file(path: str | Path) -> bytes:
         raise UsageError(f"cannot read {path}: {error.strerror}") from None
 
 
-def _is_text(content: bytes, name: str) -> bool:
+def is_text(content: bytes, name: str) -> bool:
     suffix = Path(name.lower().removesuffix(".gz")).suffix
     if suffix in (".fits", ".fit", ".fts") or not content:
         return False
@@ -160,15 +160,15 @@ def _series_of_table(table: FitsTable, fetch: FetchConfig) -> _Series:
         time=days,
         flux=flux,
         error=error,
-        quality=None if quality_name is None else _flags(table, names[quality_name]),
-        other_flags=_flags(table, names["TGLC_FLAGS"]) if "TGLC_FLAGS" in names else None,
+        quality=None if quality_name is None else quality_flags(table, names[quality_name]),
+        other_flags=quality_flags(table, names["TGLC_FLAGS"]) if "TGLC_FLAGS" in names else None,
         flux_column=names[flux_name],
         time_words=f"{names[time_name]} {unit}".upper(),
         zero=None if whole is None else whole + (part or 0.0),
-        mission=_mission_of(table),
+        mission=table_mission(table),
         target_id=table_target(table),
-        product=_product_of(table),
-        star=_star_of(table),
+        product=product_of(table),
+        star=star_of(table),
     )
 
 
@@ -176,7 +176,7 @@ def _floats(values: NDArray[np.number]) -> NDArray[np.floating]:
     return np.asarray(values if values.dtype.kind == "f" else values.astype(np.float64))
 
 
-def _flags(table: FitsTable, name: str) -> NDArray[np.integer]:
+def quality_flags(table: FitsTable, name: str) -> NDArray[np.integer]:
     values = table.column(name)
     if values.dtype.kind == "f":
         raise BadFile(f"{table.file}: column {name} should hold whole numbers (bits)")
@@ -207,7 +207,7 @@ def _first(wanted: Sequence[str], names: Sequence[str]) -> str | None:
     return next((name for name in wanted if name in names), None)
 
 
-def _mission_of(table: FitsTable) -> str | None:
+def table_mission(table: FitsTable) -> str | None:
     telescope = str(table.keyword("TELESCOP") or "").upper()
     if "TESS" in telescope:
         return "tess"
@@ -222,14 +222,14 @@ def table_target(table: FitsTable) -> str | None:
     named = re.fullmatch(r"(TIC|KIC|EPIC) *0*(\d+)", str(table.keyword("OBJECT") or ""))
     if named:
         return f"{named[1]} {named[2]}"
-    for key, prefix in (("TICID", "TIC"), ("KEPLERID", "EPIC" if _mission_of(table) == "k2" else "KIC")):
+    for key, prefix in (("TICID", "TIC"), ("KEPLERID", "EPIC" if table_mission(table) == "k2" else "KIC")):
         number = table.primary.get(key) or table.header.get(key)
         if str(number or "").isdigit():
             return f"{prefix} {int(str(number))}"
     return None
 
 
-def _product_of(table: FitsTable) -> dict[str, Any]:
+def product_of(table: FitsTable) -> dict[str, Any]:
     primary = table.primary
     observations = (primary.integer(key) for key in ("SECTOR", "QUARTER", "CAMPAIGN"))
     version = primary.text("PROCVER") or primary.text("CALIB") or primary.text("CREATOR")
@@ -243,7 +243,7 @@ def _product_of(table: FitsTable) -> dict[str, Any]:
     }
 
 
-def _star_of(table: FitsTable) -> Star:
+def star_of(table: FitsTable) -> Star:
     primary = table.primary
     magnitude = primary.number("TESSMAG")
     if magnitude is None:
@@ -365,9 +365,9 @@ def _light_curve(
     if mission is None and star_in_name:
         mission = _CATALOGUES[star_in_name[1].upper()]
     mission, zero = _recognise_time(series, series.time[finite], mission, time_zero, name, notes)
-    finite &= _possible_times(series.time, zero, name, notes)
+    finite &= possible_times(series.time, zero, name, notes)
     author = ref.author if ref else AUTHOR_OF_UPLOADS
-    mask = 0 if series.quality is None else _quality_mask(mission, author, fetch, series.product.get("observation"))
+    mask = 0 if series.quality is None else quality_mask(mission, author, fetch, series.product.get("observation"))
     good = finite & np.isfinite(series.flux)
     if series.quality is not None:
         good &= (series.quality & mask) == 0
@@ -404,7 +404,7 @@ def _light_curve(
     )
 
 
-def _possible_times(time: NDArray[np.float64], zero: float, name: str, notes: list[str]) -> Mask:
+def possible_times(time: NDArray[np.float64], zero: float, name: str, notes: list[str]) -> Mask:
     """Which times lie within POSSIBLE_BJD; BadFile where most do not, as with seconds taken for days."""
     bjd = time + zero
     possible = (bjd > POSSIBLE_BJD[0]) & (bjd < POSSIBLE_BJD[1])
@@ -439,7 +439,7 @@ def _name_star(found: re.Match[str] | None, name: str) -> str:
     return f"{UNNAMED} {Path(name.removesuffix('.gz')).stem}"
 
 
-def _quality_mask(mission: str, author: str, fetch: FetchConfig, sector: object) -> int:
+def quality_mask(mission: str, author: str, fetch: FetchConfig, sector: object) -> int:
     """The pinned bits; QLP's own bit for low precision counts from "hard" on, as in lightkurve."""
     mask = MISSIONS[mission].quality_masks[fetch.quality]
     if author == "QLP" and fetch.quality in ("hard", "hardest"):

@@ -193,7 +193,7 @@ class S3Store:
         with self._fs.open_input_file(f"{self._root}/{key}") as file:
             size = file.size()
             if size > MAX_BYTES:
-                raise BadFile(f"s3://{self._root}/{key} has {size >> 20} MB, more than any light curve has: refused")
+                raise BadFile(f"s3://{self._root}/{key} has {size >> 20} MB, more than any file of use has: refused")
             data: bytes = file.read()
         if len(data) != size:
             raise FetchFailed(f"only {len(data)} of {size} bytes came")
@@ -252,7 +252,7 @@ class HttpClient:
             raise FetchFailed(_first_line(error)) from error
         if len(body) > MAX_BYTES:
             answer.close()
-            raise BadFile(f"{url} sends more than {MAX_BYTES >> 20} MB, more than any light curve has: refused")
+            raise BadFile(f"{url} sends more than {MAX_BYTES >> 20} MB, more than any file of use has: refused")
         announced = answer.headers.get("Content-Length", "")
         if announced.isdigit() and len(body) != int(announced):
             raise FetchFailed(f"only {len(body)} of {announced} bytes came")

@@ -1,7 +1,8 @@
 """Where light curves come from: a mirror of the archive, MAST, the demo's simulated archive, or a single file.
 
-One interface for all: `find` the products of a star, `read` one of them. `fetch` makes a light curve of it: it gathers
-all observations, reads the best product of each, cleans, normalises and stitches them.
+One interface for all: `find` the light curves of a star, `find_pixels` its target pixel files, `read` one of them.
+`fetch` makes a light curve of it: it gathers all observations, reads the best product of each, cleans, normalises and
+stitches them. `fetch_pixels` and `fetch_light_centres` are for the few stars that show a signal.
 
     mirror:FOLDER | mirror:s3://bucket[/prefix] | mirror:https://host/root    the archive's own keys (`products`)
     mast         single stars, through lightkurve's search
@@ -17,9 +18,10 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 from urllib.parse import quote
 
 from survey.config import Config, FetchConfig
@@ -27,8 +29,10 @@ from survey.errors import BadFile, FetchFailed, NoData, PermanentError, TooShort
 from survey.stars.cache import Cache
 from survey.stars.fits import read_table
 from survey.stars.lightcurve import LightCurve, bin_in_time, drop_edges, normalise, stitch
+from survey.stars.pixels import LightCentre, TargetPixels, read_light_centre, read_pixels
 from survey.stars.products import (
     K2_CAMPAIGNS,
+    Kind,
     ProductRef,
     choose_products,
     is_wanted,
@@ -39,6 +43,7 @@ from survey.stars.products import (
     rank_products,
     recognise_product,
     tess_folder,
+    tess_pixels,
 )
 from survey.stars.reading import (
     AUTHOR_OF_UPLOADS,
@@ -50,9 +55,20 @@ from survey.stars.reading import (
 from survey.stars.remote import PUBLIC_BUCKET, HttpClient, Limiter, TokenBucket, open_store, walk
 from survey.stars.targets import MISSIONS, Target, parse_download_script
 
-__all__ = ["ProductRef", "Source", "choose_products", "fetch", "open_source"]
+__all__ = [
+    "ProductRef",
+    "Source",
+    "choose_products",
+    "fetch",
+    "fetch_light_centres",
+    "fetch_pixels",
+    "open_source",
+]
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+_ByStar = dict[str, list[ProductRef]]
 
 _SCRIPTS = "missions/tess/download_scripts/sector/"
 _SCRIPTS_HOST = "https://archive.stsci.edu/"
@@ -72,6 +88,12 @@ class Source(Protocol):
 
     def read(self, ref: ProductRef) -> bytes:
         """The bytes of a product, as the archive keeps them. Raises NoData, FetchFailed, BadFile."""
+
+    def find_pixels(self, target: Target) -> list[ProductRef]:
+        """All target pixel files of a star, in an order that depends on their keys alone; none where there are none.
+
+        Raises FetchFailed if the archive could not be asked.
+        """
 
     def targets(
         self, mission: str | None, observations: Sequence[int] = (), limit: int | None = None
@@ -127,10 +149,11 @@ def fetch(target: Target, source: Source, config: Config) -> LightCurve:
         asked = f"{MISSIONS[target.mission].observation} {_join(target.observations)}"
         there = _join(sorted({ref.observation for ref in refs if ref.observation is not None}))
         raise NoData(f"{target.target_id}: no light curve of {asked}; there are {there or 'none'}")
+    read = partial(_read_product, target=target, source=source, config=config.fetch)
     curves: list[LightCurve] = []
     failures: list[PermanentError] = []
     for alternatives in ranked.values():
-        curves += _read_best(alternatives, target, source, config.fetch, failures)
+        curves += _read_best(alternatives, read, failures)
     if not curves:
         raise failures[0]
     lc = drop_edges(stitch(curves), config.clean.edge_hours, config.detrend.gap_days)
@@ -145,33 +168,91 @@ def fetch(target: Target, source: Source, config: Config) -> LightCurve:
     return bin_in_time(lc, config.clean.max_cadences)
 
 
+def fetch_pixels(target: Target, source: Source, config: Config) -> tuple[list[TargetPixels], list[str]]:
+    """The star's target pixel files, at most `pixels.max_products`, the latest; none where the source has none.
+
+    Of each observation only the files of the longest cadence are read, 2 min before 20 s whatever is searched: short
+    ones are large and say no more of where a signal comes from. Even so a file has some 50 MB (a light curve 2), so
+    they are for the few stars whose signals deserve it. Beside them, which files could not be used, and why. Raises
+    FetchFailed if any could not be had.
+    """
+    slow = config.fetch.model_copy(update={"fast_cadence": False})
+    refs = choose_products(source.find_pixels(target), target, slow)
+    found, left_out = [], []
+    for ref in refs[-config.pixels.max_products :]:
+        try:
+            found.append(_read_pixels(ref, target, source, config.fetch))
+        except NoData:
+            # Its name was derived from that of a light curve.
+            continue
+        except PermanentError as error:
+            left_out.append(str(error))
+    return found, left_out
+
+
+def _read_pixels(ref: ProductRef, target: Target, source: Source, config: FetchConfig) -> TargetPixels:
+    pixels = read_pixels(source.read(ref), ref.name, config)
+    if pixels.target_id != target.target_id:
+        raise BadFile(f"{ref.name}: holds {pixels.target_id}, not {target.target_id}")
+    return pixels
+
+
+def fetch_light_centres(target: Target, source: Source, config: Config) -> list[LightCentre]:
+    """The motion of the light's centre from the light-curve files that `fetch` reads, where they tell it.
+
+    Raises FetchFailed if any could not be had.
+    """
+    try:
+        ranked = rank_products(source.find(target), target, config.fetch)
+    except NoData:
+        return []
+    read = partial(_read_light_centre, target=target, source=source, config=config.fetch)
+    found = [centre for alternatives in ranked.values() for centre in _read_best(alternatives, read, [])]
+    return [centre for centre in found if centre is not None]
+
+
+def _read_light_centre(ref: ProductRef, target: Target, source: Source, config: FetchConfig) -> LightCentre | None:
+    """None where a file that `fetch` reads does not say it; raises what makes `fetch` leave a file out."""
+    data = source.read(ref)
+    _light_curve(data, ref, target, config)
+    return _read_usable(ref, lambda ref: read_light_centre(data, ref.name, config))
+
+
+def _read_usable(ref: ProductRef, read: Callable[[ProductRef], T]) -> T | None:
+    try:
+        return read(ref)
+    except PermanentError as error:
+        log.warning("%s is left out: %s", ref.name, error)
+        return None
+
+
 def _read_best(
-    alternatives: Iterable[tuple[ProductRef, ...]],
-    target: Target,
-    source: Source,
-    config: FetchConfig,
-    failures: list[PermanentError],
-) -> list[LightCurve]:
+    alternatives: Iterable[tuple[ProductRef, ...]], read: Callable[[ProductRef], T], failures: list[PermanentError]
+) -> list[T]:
     """The first alternative of which anything can be used; why others could not goes to `failures`."""
     for refs in alternatives:
-        curves = []
+        usable = []
         for ref in refs:
             try:
-                curves.append(_read_product(ref, target, source, config))
+                usable.append(read(ref))
             except PermanentError as error:
                 failures.append(error)
-        if curves:
-            return curves
+        if usable:
+            return usable
     return []
 
 
 def _read_product(ref: ProductRef, target: Target, source: Source, config: FetchConfig) -> LightCurve:
-    lc = read_light_curve(source.read(ref), ref.name, config, mission=ref.said_mission, time_zero=ref.said_time_zero)
+    return normalise(_light_curve(source.read(ref), ref, target, config))
+
+
+def _light_curve(data: bytes, ref: ProductRef, target: Target, config: FetchConfig) -> LightCurve:
+    lc = read_light_curve(data, ref.name, config, mission=ref.said_mission, time_zero=ref.said_time_zero)
     if lc.target_id.startswith(UNNAMED):
         lc = replace(lc, target_id=target.target_id)
     if lc.target_id != target.target_id:
         raise BadFile(f"{ref.name}: holds {lc.target_id}, not {target.target_id}")
-    return normalise(lc)
+    return lc
 
 
 def _join(numbers: Iterable[int]) -> str:
@@ -179,14 +260,14 @@ def _join(numbers: Iterable[int]) -> str:
 
 
 class FolderSource:
-    """A mirror on disk: every light-curve file below the folder, recognised by its name, wherever it lies."""
+    """A mirror on disk: every file of the archives below the folder, recognised by its name, wherever it lies."""
 
     def __init__(self, folder: str | Path, *, name: str | None = None) -> None:
         self._folder = Path(folder)
         self.name = name or f"mirror:{folder}"
         if not self._folder.is_dir():
             raise UsageError(f"no folder {folder}: give a mirror of the archive, a folder with light-curve files")
-        self._index: dict[str, list[ProductRef]] | None = None
+        self._index: dict[Kind, _ByStar] | None = None
         self._lock = threading.Lock()
 
     def find(self, target: Target) -> list[ProductRef]:
@@ -194,6 +275,9 @@ class FolderSource:
         if not refs:
             raise NoData(f"{target.target_id}: no light curve in the mirror")
         return refs
+
+    def find_pixels(self, target: Target) -> list[ProductRef]:
+        return self._files()["pixels"].get(target.target_id, [])
 
     def read(self, ref: ProductRef) -> bytes:
         try:
@@ -212,29 +296,34 @@ class FolderSource:
     def describe(self) -> dict[str, Any]:
         return {"source": self.name}
 
-    def _products(self) -> dict[str, list[ProductRef]]:
-        """Products by star; the folder is walked once."""
+    def _products(self) -> _ByStar:
+        return self._files()["light"]
+
+    def _files(self) -> dict[Kind, _ByStar]:
+        """Light curves and pixel files by star; the folder is walked once."""
         with self._lock:
             if self._index is None:
-                self._index = {}
-                for ref in self._walk():
-                    self._index.setdefault(ref.target_id or "", []).append(ref)
+                self._index = {"light": {}, "pixels": {}}
+                for kind, ref in self._walk():
+                    self._index[kind].setdefault(ref.target_id or "", []).append(ref)
             return self._index
 
-    def _walk(self) -> Iterator[ProductRef]:
+    def _walk(self) -> Iterator[tuple[Kind, ProductRef]]:
         for folder, folders, names in os.walk(self._folder):
             folders.sort()
             for name in sorted(names):
                 path = Path(folder, name)
-                ref = recognise_product(path.relative_to(self._folder).as_posix())
-                if ref is not None and ref.target_id is None:
-                    ref = _look_up_star(ref, path)
-                if ref is not None:
-                    yield ref
+                key = path.relative_to(self._folder).as_posix()
+                if (ref := recognise_product(key, "pixels")) is not None:
+                    yield "pixels", ref
+                elif (ref := _with_star(recognise_product(key), path)) is not None:
+                    yield "light", ref
 
 
-def _look_up_star(ref: ProductRef, path: Path) -> ProductRef | None:
+def _with_star(ref: ProductRef | None, path: Path) -> ProductRef | None:
     """TGLC's names have Gaia's number; the TIC number stands in the header."""
+    if ref is None or ref.target_id is not None:
+        return ref
     try:
         target_id = table_target(read_table(path.read_bytes(), path.name))
     except (BadFile, OSError) as error:
@@ -304,7 +393,7 @@ class RemoteSource:
     A TESS star's folder is listed in each sector asked for (in all sectors of the mirror if none is), a Kepler star's
     folder once; K2's files are asked for by name in every campaign. Where a sector's download script is at hand, it
     tells the exact file names and which stars were observed, and nothing is listed. A server without lists works
-    through scripts and known names.
+    through scripts and known names. Pixel files are found in the same ways.
     """
 
     def __init__(self, url: str, config: Config, limiter: Limiter, cache: Cache | None) -> None:
@@ -319,13 +408,25 @@ class RemoteSource:
         self._lock = threading.Lock()
 
     def find(self, target: Target) -> list[ProductRef]:
-        find = {"tess": self._find_tess, "kepler": self._find_kepler, "k2": self._find_k2}[target.mission]
-        refs = [ref for key in find(target) if (ref := recognise_product(key)) and ref.target_id == target.target_id]
+        refs = self._find(target, "light")
         if not refs:
             word = MISSIONS[target.mission].observation
             asked = f" in {word} {_join(target.observations)}" if target.observations else ""
             raise NoData(f"{target.target_id}: the archive has no light curve{asked}")
-        return sorted(refs, key=lambda ref: ref.key)
+        return refs
+
+    def find_pixels(self, target: Target) -> list[ProductRef]:
+        try:
+            return self._find(target, "pixels")
+        except NoData:
+            # A server that cannot list its sectors.
+            return []
+
+    def _find(self, target: Target, kind: Kind) -> list[ProductRef]:
+        find = {"tess": self._find_tess, "kepler": self._find_kepler, "k2": self._find_k2}[target.mission]
+        refs = (recognise_product(key, kind) for key in find(target, kind))
+        known = (ref for ref in refs if ref is not None and ref.target_id == target.target_id)
+        return sorted(known, key=lambda ref: ref.key)
 
     def read(self, ref: ProductRef) -> bytes:
         return self._reads.read(ref.key, lambda: self._store.read(ref.key))
@@ -369,13 +470,14 @@ class RemoteSource:
             if ref is not None and ref.target_id is not None and is_wanted(ref.observation, observations):
                 yield ref.target_id
 
-    def _find_tess(self, target: Target) -> Iterator[str]:
+    def _find_tess(self, target: Target, kind: Kind) -> Iterator[str]:
         for sector in target.observations or self._all_sectors():
             folder = tess_folder(target.number, sector)
             script = self._known_script(sector)
             if script is not None:
                 if target.target_id in script:
-                    yield folder + script[target.target_id]
+                    name = script[target.target_id]
+                    yield folder + (name if kind == "light" else tess_pixels(name))
             else:
                 yield from self._list(folder)
 
@@ -386,18 +488,18 @@ class RemoteSource:
             return None
         return self._script(sector)
 
-    def _find_kepler(self, target: Target) -> Iterator[str]:
-        folder = kepler_folder(target.number)
+    def _find_kepler(self, target: Target, kind: Kind) -> Iterator[str]:
+        folder = kepler_folder(target.number, kind)
         if self._store.can_list():
             yield from self._list(folder)
         else:
-            for quarter, name in kepler_names(target.number):
+            for quarter, name in kepler_names(target.number, kind):
                 if is_wanted(quarter, target.observations) and self._exists(folder + name):
                     yield folder + name
 
-    def _find_k2(self, target: Target) -> Iterator[str]:
+    def _find_k2(self, target: Target, kind: Kind) -> Iterator[str]:
         for campaign in K2_CAMPAIGNS:
-            key = k2_folder(target.number, campaign) + k2_name(target.number, campaign)
+            key = k2_folder(target.number, campaign, kind) + k2_name(target.number, campaign, kind)
             if is_wanted(campaign, target.observations) and self._exists(key):
                 yield key
 
@@ -471,15 +573,22 @@ class MastSource:
         self._search = search or _search_mast
 
     def find(self, target: Target) -> list[ProductRef]:
-        self._limiter.acquire()
-        table = self._search(target.target_id, mission={"tess": "TESS", "kepler": "Kepler", "k2": "K2"}[target.mission])
-        refs = set()
-        for name, uri in table:
-            ref = recognise_product(name)
-            if ref is not None and ref.target_id in (None, target.target_id):
-                refs.add(replace(ref, key=uri, target_id=target.target_id))
+        refs = self._find(target, "light")
         if not refs:
             raise NoData(f"{target.target_id}: MAST has no light curve of a known pipeline")
+        return refs
+
+    def find_pixels(self, target: Target) -> list[ProductRef]:
+        return self._find(target, "pixels")
+
+    def _find(self, target: Target, kind: Kind) -> list[ProductRef]:
+        self._limiter.acquire()
+        mission = {"tess": "TESS", "kepler": "Kepler", "k2": "K2"}[target.mission]
+        refs = set()
+        for name, uri in self._search(target.target_id, mission=mission, kind=kind):
+            ref = recognise_product(name, kind)
+            if ref is not None and ref.target_id in (None, target.target_id):
+                refs.add(replace(ref, key=uri, target_id=target.target_id))
         return sorted(refs, key=lambda ref: ref.key)
 
     def read(self, ref: ProductRef) -> bytes:
@@ -495,8 +604,8 @@ class MastSource:
         return {"source": self.name}
 
 
-def _search_mast(target_id: str, mission: str) -> list[tuple[str, str]]:
-    """(file name, URI) of a star's light curves at MAST. Raises FetchFailed."""
+def _search_mast(target_id: str, mission: str, kind: Kind) -> list[tuple[str, str]]:
+    """(file name, URI) of a star's light curves or pixel files at MAST. Raises FetchFailed."""
     import warnings
 
     with warnings.catch_warnings():
@@ -504,14 +613,15 @@ def _search_mast(target_id: str, mission: str) -> list[tuple[str, str]]:
         import lightkurve
         from astroquery import exceptions
 
+    search = lightkurve.search_lightcurve if kind == "light" else lightkurve.search_targetpixelfile
     failures = (exceptions.RemoteServiceError, exceptions.ResolverError, exceptions.TimeoutError)
     try:
-        table = lightkurve.search_lightcurve(target_id, mission=mission).table
+        table = search(target_id, mission=mission).table
     except (OSError, ValueError, lightkurve.search.SearchError, *failures) as error:
         raise FetchFailed(f"MAST: {error}") from error
     finally:
         # lightkurve keeps every answer for ever.
-        lightkurve.search.search_lightcurve.cache_clear()
+        search.cache_clear()
     if len(table) == 0:
         return []
     return [(str(name), str(uri)) for name, uri in zip(table["productFilename"], table["dataURI"], strict=True)]
@@ -546,6 +656,9 @@ class FileSource:
                 said_time_zero=self._time_zero,
             )
         ]
+
+    def find_pixels(self, target: Target) -> list[ProductRef]:
+        return []
 
     def read(self, ref: ProductRef) -> bytes:
         return read_file(self._path)

@@ -96,6 +96,99 @@ def kepler_bytes(
     )  # fmt: skip
 
 
+SKY = ((12.8, 15.6), (-14.9, 11.7))
+"""Arcsec eastwards and northwards a pixel along columns and rows, in the files that `pixel_bytes` makes."""
+
+
+def pixel_bytes(
+    n: int = 50,
+    *,
+    mission: str = "tess",
+    number: int = 123,
+    observation: int = 1,
+    shape: tuple[int, int] = (11, 13),
+    columns: Mapping[str, Any] | None = None,
+    primary: Mapping[str, Any] | None = None,
+    header: Mapping[str, Any] | None = None,
+    aperture: Any = None,
+    has_aperture: bool = True,
+    checksum: bool = True,
+) -> bytes:
+    """A target pixel file of TESS, Kepler or K2, in short: (rows, columns) images of rising flux, their WCS as SKY.
+
+    columns: what takes the place of its columns, None to leave one out; aperture: its bits, the middle by default.
+    """
+    size = shape[0] * shape[1]
+    images = np.arange(n * size, dtype=np.float32).reshape(n, *shape)
+    made = {
+        "TIME": 1325.3 + np.arange(n) / 720,
+        "CADENCENO": np.arange(n, dtype=np.int32),
+        "RAW_CNTS": images.astype(np.int32),
+        "FLUX": images,
+        "FLUX_ERR": images / 100,
+        "QUALITY": np.zeros(n, np.int32),
+        "POS_CORR1": np.linspace(0, 0.1, n, dtype=np.float32),
+        "POS_CORR2": np.linspace(0.2, 0, n, dtype=np.float32),
+    } | dict(columns or {})
+    made = {name: values for name, values in made.items() if values is not None}
+    tables = [
+        values if isinstance(values, fits.Column) else _image_column(name, values) if np.ndim(values) == 3 else
+        fits.Column(name, _format(np.asarray(values)), array=values)
+        for name, values in made.items()
+    ]  # fmt: skip
+    table = fits.BinTableHDU.from_columns(tables, name="PIXELS" if mission == "tess" else "TARGETTABLES")
+    table.header.update({"BJDREFI": 2457000 if mission == "tess" else 2454833, "BJDREFF": 0.0, "TIMEUNIT": "d"})
+    bits = np.ones(shape, np.int32)
+    bits[4:7, 5:8] = 3
+    image = fits.ImageHDU(bits if aperture is None else aperture, name="APERTURE")
+    if "FLUX" in made:
+        table.header.update(world_keys(list(made).index("FLUX") + 1))
+    image.header.update(world_keys(None))
+    table.header.update(header or {})
+    first = fits.PrimaryHDU()
+    prefix, word = {"tess": ("TIC", "SECTOR"), "kepler": ("KIC", "QUARTER"), "k2": ("EPIC", "CAMPAIGN")}[mission]
+    star = {"TICID" if mission == "tess" else "KEPLERID": number, "OBJECT": f"{prefix} {number}", word: observation}
+    of_mission = {
+        "tess": {"TELESCOP": "TESS", "TESSMAG": 10.5, "PMRA": 311.2, "PMDEC": 1048.8},
+        "kepler": {"TELESCOP": "Kepler", "MISSION": "Kepler", "KEPMAG": 12.5, "PMRA": 0.0, "PMDEC": 0.0},
+        "k2": {"TELESCOP": "Kepler", "MISSION": "K2", "KEPMAG": 13.5, "PMRA": None, "PMDEC": None},
+    }[mission]
+    first.header.update({**star, **of_mission, "RA_OBJ": 84.29, "DEC_OBJ": -80.46, **(primary or {})})
+    file = io.BytesIO()
+    fits.HDUList([first, table, image] if has_aperture else [first, table]).writeto(file, checksum=checksum)
+    return file.getvalue()
+
+
+def _image_column(name: str, values: Any) -> Any:
+    kind = {"f4": "E", "f8": "D", "i4": "J"}[values.dtype.str[1:]]
+    _, rows, columns = values.shape
+    return fits.Column(name, f"{rows * columns}{kind}", dim=f"({columns},{rows})", array=values)
+
+
+def world_keys(column: int | None) -> dict[str, Any]:
+    """Keywords of the images of a column (1CRPX5 ...), or of an image extension (CRPIX1 ...)."""
+    values: dict[str, Any] = {}
+    for axis, (kind, place, pole, corner) in enumerate(
+        (("RA---TAN", 6.5, 84.3, 1624), ("DEC--TAN", 5.25, -80.461, 257))
+    ):
+        first = f"{axis + 1}"
+        keys = (
+            ("CTYPE" + first, "CRPIX" + first, "CRVAL" + first, "CDELT" + first, f"CRVAL{first}P", f"CRPIX{first}P")
+            if column is None
+            else (
+                *(f"{first}{word}{column}" for word in ("CTYP", "CRPX", "CRVL", "CDLT")),
+                f"{first}CRV{column}P",
+                f"{first}CRP{column}P",
+            )
+        )
+        step = (-1, 1)[axis] * 21 / 3600
+        values |= dict(zip(keys, (kind, place, pole, step, corner, 1), strict=True))
+        for other in (0, 1):
+            key = f"PC{axis + 1}_{other + 1}" if column is None else f"{axis + 1}{other + 1}PC{column}"
+            values[key] = SKY[axis][other] / 3600 / step
+    return values
+
+
 def write(folder: Path, key: str, data: bytes) -> Path:
     path = folder / key
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -227,7 +227,9 @@ def test_a_list_may_mix_names_and_numbers(folder: Path) -> None:
 
 def test_toi_epochs_become_btjd_in_the_tables_units(folder: Path) -> None:
     first, second = known_signals(folder, "tic150428135")
-    assert first == KnownSignal("TIC 150428135", "TOI-700.01", 16.051106, first.epoch, 2.14, 651.3, "CP", "toi")
+    assert first == KnownSignal(
+        "TIC 150428135", "TOI-700.01", 16.051106, first.epoch, 2.14, 651.3, "CP", "toi", magnitude=10.9098
+    )
     assert first.epoch == pytest.approx(2303.157062, abs=1e-8)
     assert (second.name, second.period) == ("TOI-700.02", 37.4236838)
 
@@ -289,6 +291,21 @@ def test_what_a_table_does_not_say_is_null(folder: Path) -> None:
     assert single.period is None
     assert single.epoch == pytest.approx(1999.462385)
     assert known_signals(folder, "TIC 1") == []
+
+
+def test_positions_errors_and_brightness_come_along_and_serve_all_signals_of_a_star(tmp_path: Path) -> None:
+    koi = KOI.replace("koi_depth\n", "koi_depth,koi_period_err1,koi_time0bk_err1,ra,dec,koi_kepmag\n")
+    (tmp_path / "cumulative.csv").write_text(
+        koi.replace("1.4231e+04\n", "1.4231e+04,2e-8,9e-6,286.80847,49.316399,11.338\n")
+    )
+    (tmp_path / "kepler_ebs.csv").write_text(KEPLER_EBS + "11446443,2.4706,0.0001,0.0142,-1,0.1,5000,True,\n")
+    koi_of_it, binary = sorted(known_signals(tmp_path, "KIC 11446443"), key=lambda signal: signal.catalogue != "koi")
+    assert (koi_of_it.period_err, koi_of_it.epoch_err) == (2e-8, 9e-6)
+    assert (binary.period_err, binary.epoch_err) == (1e-4, None)
+    assert {(signal.ra, signal.dec, signal.magnitude) for signal in (koi_of_it, binary)} == {
+        (286.80847, 49.316399, 11.338)
+    }
+    assert known_signals(tmp_path, "KIC 9472174")[0].ra is None
 
 
 def test_all_signals_are_one_table(folder: Path) -> None:
@@ -463,6 +480,23 @@ def test_real_tables_load(real_folder: Path, name: str) -> None:
 
 def test_real_toi_and_koi_of_one_planet_agree(real_folder: Path) -> None:
     assert drift_of_epochs(real_folder) < 0.002
+
+
+def test_positions_are_of_one_epoch(real_folder: Path) -> None:
+    """Stars that moved seconds of arc since 2000 stand at the same place in all tables."""
+    table = signals_table(real_folder)
+    tois, binaries = (table.filter(pl.col("catalogue") == name) for name in ("toi", "tess_ebs"))
+    moved = (
+        load_table("toi", real_folder)
+        .filter(pl.col("st_pmra").abs() > 100)
+        .select(target_id=pl.format("TIC {}", "tid"))
+    )
+    both = moved.unique().join(tois, on="target_id").join(binaries, on="target_id", suffix="_eb")
+    assert both.height > 10
+    apart = both.select(
+        (pl.col("ra") - pl.col("ra_eb")) * pl.col("dec").radians().cos(), pl.col("dec") - pl.col("dec_eb")
+    )
+    assert np.median(np.hypot(*apart.to_numpy().T)) * 3600 < 0.1
 
 
 def test_real_names(real_folder: Path) -> None:

@@ -7,16 +7,19 @@ import pytest
 from survey.config import FetchConfig
 from survey.stars.products import (
     QUARTER_STAMPS,
+    Kind,
     ProductRef,
     choose_products,
     is_wanted,
     k2_folder,
+    k2_name,
     kepler_folder,
     kepler_names,
     quarter_of,
     rank_products,
     recognise_product,
     tess_folder,
+    tess_pixels,
 )
 from survey.stars.reading import read_table
 from survey.stars.targets import Target
@@ -29,10 +32,15 @@ QLP = "hlsp_qlp_tess_ffi_s0001-0000000000000123_tess_v01_llc.fits"
 LONG = "kplr000000123-2009350155506_llc.fits"
 MONTHS = [f"kplr000000123-{stamp}_slc.fits" for stamp in ("2009291181958", "2009322144938", "2009350160919")]
 INJECTED = "kplr000000123-2009350155506_INJECTED-inj1_llc.fits.gz"
+TESS_PIXELS = "tess2018206045859-s0001-0000000000000123-0120-s_tp.fits"
+FAST_PIXELS = "tess2018206045859-s0001-0000000000000123-0120-a_fast-tp.fits"
+LONG_PIXELS = "kplr000000123-2009350155506_lpd-targ.fits.gz"
+MONTHS_PIXELS = [name.replace("slc.fits", "spd-targ.fits.gz") for name in MONTHS]
+CUT_PIXELS = "kplr000000123-q03_500cad_lpd-targ.fits"
 
 
-def refs_of(*names: str) -> list[ProductRef]:
-    return [ref for name in names if (ref := recognise_product(f"somewhere/{name}"))]
+def refs_of(*names: str, kind: Kind = "light") -> list[ProductRef]:
+    return [ref for name in names if (ref := recognise_product(f"somewhere/{name}", kind))]
 
 
 @pytest.mark.parametrize(
@@ -69,6 +77,55 @@ def test_names_say_what_a_product_is(name, expected):
 )  # fmt: skip
 def test_other_files_are_no_light_curves(name):
     assert recognise_product(name) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        (TESS_PIXELS, ("tess", "TIC 123", 1, "SPOC", "2min", "")),
+        (FAST_PIXELS, ("tess", "TIC 123", 1, "SPOC", "20s", "")),
+        (LONG_PIXELS, ("kepler", "KIC 123", 3, "Kepler", "30min", "")),
+        (LONG_PIXELS.removesuffix(".gz"), ("kepler", "KIC 123", 3, "Kepler", "30min", "")),
+        (MONTHS_PIXELS[1], ("kepler", "KIC 123", 3, "Kepler", "1min", "2009322144938")),
+        (CUT_PIXELS, ("kepler", "KIC 123", 3, "cut", "30min", "")),
+        ("kplr012644769-q12_500cad_lpd-targ.fits", ("kepler", "KIC 12644769", 12, "cut", "30min", "")),
+        ("ktwo221312395-c92_lpd-targ.fits.gz", ("k2", "EPIC 221312395", 92, "K2", "30min", "")),
+        ("ktwo000000123-c102_spd-targ.fits.gz", ("k2", "EPIC 123", 102, "K2", "1min", "")),
+    ],
+)
+def test_names_of_pixel_files(name, expected):
+    (ref,) = refs_of(name, kind="pixels")
+    assert (ref.mission, ref.target_id, ref.observation, ref.author, ref.cadence, ref.part) == expected
+    assert recognise_product(name) is None
+
+
+@pytest.mark.parametrize(
+    "name", [TESS, FAST, TESS_SPOC, QLP, LONG, MONTHS[0], INJECTED, "a_tp.fits", "x" + TESS_PIXELS]
+)
+def test_other_files_are_no_pixel_files(name):
+    assert recognise_product(name, "pixels") is None
+
+
+def test_pixels_lie_beside_the_light():
+    assert tess_pixels(f"a/{TESS}") == f"a/{TESS_PIXELS}"
+    assert tess_pixels(FAST) == FAST_PIXELS
+    assert kepler_folder(6922244, "pixels") == "kepler/public/target_pixel_files/0069/006922244/"
+    assert (3, LONG_PIXELS) in kepler_names(123, "pixels")
+    assert k2_folder(221312395, 92, "pixels") == "k2/public/target_pixel_files/c92/221300000/12000/"
+    assert k2_name(221312395, 92, "pixels") == "ktwo221312395-c92_lpd-targ.fits.gz"
+
+
+def test_keys_of_real_pixel_files(archive):
+    """Real files lie where the archive's own names say; their headers agree."""
+    keys = [path.relative_to(archive).as_posix() for path in archive.rglob("*") if path.is_file()]
+    refs = [ref for key in keys if (ref := recognise_product(key, "pixels"))]
+    assert len(refs) >= 6
+    for ref in refs:
+        number = int((ref.target_id or "").split()[1])
+        folder = kepler_folder(number, "pixels") if ref.mission == "kepler" else k2_folder(number, 92, "pixels")
+        assert ref.key == folder + ref.name
+        table = read_table((archive / ref.key).read_bytes(), ref.name)
+        assert ref.observation in [table.primary.integer(key) for key in ("QUARTER", "CAMPAIGN")]
 
 
 def test_folders_are_those_of_the_archive():
@@ -148,6 +205,24 @@ def test_one_product_an_observation_whatever_the_order(names, settings, chosen):
     for seed in range(5):
         random.Random(seed).shuffle(refs)
         assert [ref.name for ref in choose_products(refs, target, FetchConfig(**settings))] == chosen
+
+
+@pytest.mark.parametrize(
+    ("names", "chosen"),
+    [
+        ([FAST_PIXELS, TESS_PIXELS], [TESS_PIXELS]),
+        ([FAST_PIXELS], [FAST_PIXELS]),
+        ([LONG_PIXELS, *MONTHS_PIXELS], [LONG_PIXELS]),
+        (MONTHS_PIXELS, MONTHS_PIXELS),
+        ([CUT_PIXELS, LONG_PIXELS], [LONG_PIXELS]),
+        ([CUT_PIXELS], [CUT_PIXELS]),
+    ],
+)
+def test_pixel_files_are_chosen_alike(names, chosen):
+    refs = refs_of(*names, kind="pixels")
+    target = Target(refs[0].target_id or "", refs[0].mission)
+    for order in (refs, refs[::-1]):
+        assert [ref.name for ref in choose_products(order, target, FETCH)] == chosen
 
 
 def test_observations_asked_for_and_the_next_best():

@@ -1,5 +1,7 @@
 import csv
+import gzip
 import hashlib
+import io
 import os
 import re
 import shutil
@@ -25,6 +27,9 @@ TESS_KEY = re.compile(
     r"tess/public/tid/s(\d{4})/(\d{4})/(\d{4})/(\d{4})/(\d{4})/tess\d{13}-s\1-\2\3\4\5-\d{4}-s_lc\.fits"
 )
 KEPLER_KEY = re.compile(r"kepler/public/lightcurves/(\d{4})/(\1\d{5})/kplr\2-\d{13}_llc\.fits")
+TESS_PIXEL_KEY = re.compile(TESS_KEY.pattern.replace("_lc", "_tp"))
+KEPLER_PIXEL_KEY = re.compile(r"kepler/public/target_pixel_files/(\d{4})/(\1\d{5})/kplr\2-\d{13}_lpd-targ\.fits\.gz")
+PIXEL_KINDS = ("planet_with_pixels", "kepler_planet_with_pixels", "background_binary")
 
 
 @pytest.fixture(scope="module")
@@ -36,8 +41,8 @@ def mirror(tmp_path_factory):
     shutil.rmtree(folder)
 
 
-def products(folder: Path) -> dict[str, Path]:
-    return {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*.fits"))}
+def products(folder: Path, pattern: str = "*lc.fits") -> dict[str, Path]:
+    return {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob(pattern))}
 
 
 def stars(folder: Path) -> dict[str, str]:
@@ -46,10 +51,15 @@ def stars(folder: Path) -> dict[str, str]:
         return {row["kind"]: row["target_id"] for row in csv.DictReader(file)}
 
 
-def products_of(folder: Path, target_id: str) -> list[Path]:
+def products_of(folder: Path, target_id: str, pattern: str = "*lc.fits") -> list[Path]:
     catalogue, number = target_id.split()
     padded = f"-{int(number):016d}-" if catalogue == "TIC" else f"kplr{int(number):09d}-"
-    return [path for key, path in products(folder).items() if padded in key]
+    return [path for key, path in products(folder, pattern).items() if padded in key]
+
+
+def pixel_files_of(folder: Path, kind: str) -> list[Path]:
+    pattern = "*lpd-targ.fits.gz" if kind.startswith("kepler") else "*_tp.fits"
+    return products_of(folder, stars(folder)[kind], pattern)
 
 
 def read(path: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -76,6 +86,10 @@ def test_products_lie_under_the_archives_own_keys(mirror):
     assert keys
     for key in keys:
         assert TESS_KEY.fullmatch(key) or KEPLER_KEY.fullmatch(key), key
+    keys = [*products(folder, "*_tp.fits"), *products(folder, "*.gz")]
+    assert len(keys) == 6
+    for key in keys:
+        assert TESS_PIXEL_KEY.fullmatch(key) or KEPLER_PIXEL_KEY.fullmatch(key), key
 
 
 def test_targets_list_every_star_once_with_or_without_product(mirror):
@@ -88,16 +102,17 @@ def test_targets_list_every_star_once_with_or_without_product(mirror):
 def test_truth_file_holds_the_signals_returned(mirror):
     folder, truth = mirror
     assert simulate.read_truth(folder / "truth.csv") == truth
-    assert {signal.kind for signal in truth} == {"planet", "eclipsing_binary"}
+    assert {signal.kind for signal in truth} == set(simulate.SIGNAL_KINDS)
     assert len({(signal.target_id, signal.period) for signal in truth}) == len(truth)
 
 
 def test_download_scripts_name_the_products_of_their_sector(mirror):
     folder, _ = mirror
-    for sector in (1, 2, 10, 37):
-        script = folder / f"missions/tess/download_scripts/sector/tesscurl_sector_{sector}_lc.sh"
+    for sector, form in ((1, "lc"), (2, "lc"), (10, "lc"), (37, "lc"), (1, "tp")):
+        script = folder / f"missions/tess/download_scripts/sector/tesscurl_sector_{sector}_{form}.sh"
         named = re.findall(r"^curl -C - -L -o (\S+) https://\S+/product/\1$", script.read_text(), re.MULTILINE)
-        assert sorted(named) == sorted(path.name for key, path in products(folder).items() if f"/s{sector:04d}/" in key)
+        there = products(folder, f"*_{form}.fits")
+        assert sorted(named) == sorted(path.name for key, path in there.items() if f"/s{sector:04d}/" in key)
 
 
 def test_files_pass_astropys_verification_and_name_their_star(mirror):
@@ -131,11 +146,13 @@ def test_files_pass_astropys_verification_and_name_their_star(mirror):
 
 def test_every_hdu_sums_to_all_ones_and_a_flipped_bit_shows(mirror):
     folder, _ = mirror
-    for target in ("planet", "kepler_planet"):
-        path = products_of(folder, stars(folder)[target])[0]
-        content = bytearray(path.read_bytes())
+    for path in (
+        *(products_of(folder, stars(folder)[target])[0] for target in ("planet", "kepler_planet")),
+        *(pixel_files_of(folder, kind)[0] for kind in PIXEL_KINDS),
+    ):
+        content = bytearray(gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes())
         assert len(content) % 2880 == 0
-        with fits.open(path) as hdus:
+        with fits.open(io.BytesIO(content)) as hdus:
             places = [hdu.fileinfo() for hdu in hdus]
         ends = [(place["hdrLoc"], place["datLoc"] + place["datSpan"]) for place in places]
         assert [ones_complement_sum(content[start:stop]) for start, stop in ends] == [0xFFFFFFFF] * 3
@@ -194,6 +211,181 @@ def test_damaged_products_are_damaged_as_named(mirror):
     with fits.open(empty) as hdus:
         for column in ("SAP_FLUX", "PDCSAP_FLUX", "SAP_FLUX_ERR", "PDCSAP_FLUX_ERR"):
             assert np.isnan(hdus[1].data[column]).all()
+
+
+def angular_offset(first: tuple[float, float], second: tuple[float, float]) -> tuple[float, float]:
+    """Arcsec eastwards and northwards from the first (RA, Dec) to the second, degrees."""
+    east = (second[0] - first[0]) * np.cos(np.radians((first[1] + second[1]) / 2))
+    return 3600 * east, 3600 * (second[1] - first[1])
+
+
+def star_rows(folder: Path) -> list[dict[str, str]]:
+    with (folder / "stars.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.mark.parametrize("kind", PIXEL_KINDS)
+def test_pixel_files_are_those_of_the_archives(mirror, kind):
+    folder, _ = mirror
+    paths = pixel_files_of(folder, kind)
+    target_id = stars(folder)[kind]
+    tess = target_id.startswith("TIC")
+    size = 11 if tess else 6
+    assert len(paths) == len(products_of(folder, target_id)) == (1 if tess else 4)
+    for path in paths:
+        with fits.open(path) as hdus:
+            hdus.verify("exception")
+            assert [hdu.name for hdu in hdus] == ["PRIMARY", "PIXELS" if tess else "TARGETTABLES", "APERTURE"]
+            assert "TargetPixelExporterPipelineModule" in hdus[0].header["CREATOR"]
+            table, header = hdus[1].data, hdus[1].header
+            assert table.names == [
+                "TIME", "TIMECORR", "CADENCENO", "RAW_CNTS", "FLUX", "FLUX_ERR", "QUALITY", "POS_CORR1", "POS_CORR2",
+            ]  # fmt: skip
+            assert table["FLUX"].shape == table["FLUX_ERR"].shape == (len(table), size, size)
+            assert header["TDIM5"] == f"({size},{size})"
+            assert header["OBJECT"] == hdus[0].header["OBJECT"] == target_id
+            assert np.count_nonzero(hdus[2].data & 2) == hdus[2].header["NPIXSAP"] >= 4
+            assert path.stat().st_size < 21e6
+
+
+@pytest.mark.parametrize("kind", PIXEL_KINDS)
+def test_pixels_and_light_curve_agree(mirror, kind):
+    """Aperture sum, its error, centre of the light, times, flags and pointing are the same in both files."""
+    folder, _ = mirror
+    for path, pixel_path in zip(products_of(folder, stars(folder)[kind]), pixel_files_of(folder, kind), strict=True):
+        with fits.open(path) as curve, fits.open(pixel_path) as pixels:
+            rows, table = curve[1].data, pixels[1].data
+            inside = pixels[2].data & 2 != 0
+            assert np.array_equal(curve[2].data, pixels[2].data)
+            for column in ("TIME", "TIMECORR", "CADENCENO", "POS_CORR1", "POS_CORR2"):
+                assert np.array_equal(rows[column], table[column], equal_nan=True)
+            flux = np.array(table["FLUX"], float)[:, inside]
+            assert np.allclose(flux.sum(axis=1), rows["SAP_FLUX"], rtol=1e-6, equal_nan=True)
+            error = np.hypot.reduce(np.array(table["FLUX_ERR"], float)[:, inside], axis=1)
+            assert np.allclose(error, rows["SAP_FLUX_ERR"], rtol=1e-3, equal_nan=True)
+            corner = [pixels[2].header[f"CRVAL{axis}P"] for axis in (1, 2)]
+            places = np.argwhere(inside)[:, ::-1] + corner
+            centres = flux @ places / flux.sum(axis=1, keepdims=True)
+            for axis in (0, 1):
+                assert np.allclose(centres[:, axis], rows[f"MOM_CENTR{axis + 1}"], atol=1e-5, rtol=0, equal_nan=True)
+
+
+def test_the_world_coordinates_put_the_target_on_its_light(mirror):
+    from astropy.wcs import WCS
+
+    folder, _ = mirror
+    rows = {row["kind"]: row for row in star_rows(folder)}
+    for kind in PIXEL_KINDS:
+        for path in pixel_files_of(folder, kind):
+            with fits.open(path) as hdus:
+                image = np.nanmedian(hdus[1].data["FLUX"], axis=0)
+                ra, dec = hdus[0].header["RA_OBJ"], hdus[0].header["DEC_OBJ"]
+                assert (ra, dec) == (float(rows[kind]["ra"]), float(rows[kind]["dec"]))
+                column, row = WCS(hdus[2].header).all_world2pix([[ra, dec]], 0)[0]
+                for number in (5, 6):
+                    of_column = [
+                        hdus[1].header[f"{key}{number}"] for key in ("1CRPX", "2CRVL", "1CDLT", "12PC", "21PC")
+                    ]
+                    keys = ("CRPIX1", "CRVAL2", "CDELT1", "PC1_2", "PC2_1")
+                    assert of_column == [hdus[2].header[key] for key in keys]
+            near = np.argwhere(image > 0.05 * np.nanmax(image))
+            weights = image[tuple(near.T)]
+            assert near.T @ weights / weights.sum() == pytest.approx((row, column), abs=0.2)
+
+
+@pytest.mark.parametrize("kind", ["planet_with_pixels", "background_binary"])
+def test_the_light_that_is_lost_lies_where_the_source_is(mirror, kind):
+    """A plain difference image: out of transit minus in transit."""
+    from astropy.wcs import WCS
+
+    folder, truth = mirror
+    (path,) = pixel_files_of(folder, kind)
+    (signal,) = (signal for signal in truth if signal.target_id == stars(folder)[kind])
+    with fits.open(path) as hdus:
+        table = hdus[1].data
+        good = table["QUALITY"] == 0
+        time, flux = np.array(table["TIME"])[good], np.array(table["FLUX"], float)[good]
+        wcs = WCS(hdus[2].header)
+        here = hdus[0].header["RA_OBJ"], hdus[0].header["DEC_OBJ"]
+    phase = np.abs(phase_days(time, signal.period, signal.epoch))
+    half = signal.duration_h / 48
+    event = np.round((time - signal.epoch) / signal.period)
+    lost = np.mean(
+        [
+            flux[(event == number) & (phase > 1.2 * half) & (phase < 2.2 * half)].mean(axis=0)
+            - flux[(event == number) & (phase < 0.7 * half)].mean(axis=0)
+            for number in np.unique(event[phase < 0.5 * half])
+        ],
+        axis=0,
+    )
+    bright = np.argwhere(lost > 0.25 * lost.max())
+    weights = lost[tuple(bright.T)]
+    row, column = bright.T @ weights / weights.sum()
+    ra, dec = wcs.all_pix2world([[column, row]], 0)[0]
+    (expected,) = (float(star["source_arcsec"]) for star in star_rows(folder) if star["kind"] == kind)
+    assert np.hypot(*angular_offset(here, (ra, dec))) == pytest.approx(expected, abs=8)
+    assert expected == 0 if kind == "planet_with_pixels" else 20 < expected < 53
+
+
+def test_the_centre_of_the_light_moves_with_the_pointing_and_away_from_the_source(mirror):
+    folder, truth = mirror
+    (signal,) = (signal for signal in truth if signal.kind == "contaminated")
+    with fits.open(products_of(folder, signal.target_id)[0]) as hdus:
+        table, header = hdus[1].data, hdus[2].header
+        good = table["QUALITY"] == 0
+        time = np.array(table["TIME"])[good]
+        centre = np.column_stack([table["MOM_CENTR1"], table["MOM_CENTR2"]])[good]
+        motion = np.column_stack([table["POS_CORR1"], table["POS_CORR2"]])[good]
+        errors = [float(np.nanmedian(table[f"MOM_CENTR{axis}_ERR"])) for axis in (1, 2)]
+    target = np.array([header["CRVAL1P"] + header["CRPIX1"] - 1, header["CRVAL2P"] + header["CRPIX2"] - 1])
+    assert np.hypot(*(np.median(centre, axis=0) - target)) < 0.5
+    phase = np.abs(phase_days(time, signal.period, signal.epoch))
+    inside = phase < 0.2 * signal.duration_h / 24
+    for axis in (0, 1):
+        slope, _ = np.polyfit(motion[~inside, axis], centre[~inside, axis], 1)
+        assert 0.5 < slope < 1.2
+        rest = centre[:, axis] - np.polynomial.Polynomial.fit(motion[:, axis], centre[:, axis], 1)(motion[:, axis])
+        assert np.std(np.diff(rest)) / np.sqrt(2) == pytest.approx(errors[axis], rel=0.3)
+    shift = centre[inside].mean(axis=0) - centre[~inside & (phase < signal.duration_h / 24)].mean(axis=0)
+    assert np.hypot(*shift) > 5 * np.hypot(*errors) / np.sqrt(inside.sum())
+
+
+def test_the_stars_beside_a_bright_binary_show_its_eclipses(tmp_path):
+    """Same period and epoch, shallower, 60 to 100 arcsec away; another field has another binary."""
+    kinds = ["bright_binary", "contaminated", "contaminated", *["missing"] * 62, "bright_binary"]
+    truth = simulate.write_archive(tmp_path, kinds=kinds)
+    bright, *others, elsewhere = truth
+    assert [signal.kind for signal in truth] == ["eclipsing_binary", "contaminated", "contaminated", "eclipsing_binary"]
+    places = {row["target_id"]: (float(row["ra"]), float(row["dec"])) for row in star_rows(tmp_path)}
+    separations = {row["target_id"]: row["source_arcsec"] for row in star_rows(tmp_path)}
+    for signal in others:
+        assert (signal.period, signal.epoch) == (bright.period, bright.epoch)
+        assert 500 < signal.depth_ppm < 0.2 * bright.depth_ppm
+        away = np.hypot(*angular_offset(places[bright.target_id], places[signal.target_id]))
+        assert 60 < away < 100
+        assert away == pytest.approx(float(separations[signal.target_id]), abs=0.05)
+    assert elsewhere.period != bright.period
+    shutil.rmtree(tmp_path)
+
+
+def test_stars_are_spread_over_the_field(mirror):
+    folder, _ = mirror
+    places = np.array(
+        [(float(row["ra"]), float(row["dec"])) for row in star_rows(folder) if row["kind"] != "contaminated"]
+    )
+    assert len(np.unique(places, axis=0)) == len(places)
+    tess = places[:, 1] < 0
+    assert (np.ptp(places[tess], axis=0) > (30, 20)).all()
+    assert (np.ptp(places[~tess], axis=0) > (4, 2)).all()
+
+
+def test_scattered_light_rises_before_the_gaps(mirror):
+    folder, _ = mirror
+    with fits.open(products_of(folder, stars(folder)["quiet"])[0]) as hdus:
+        sky, quality = np.array(hdus[1].data["SAP_BKG"]), np.array(hdus[1].data["QUALITY"])
+    gap = np.flatnonzero(quality & 8)[0]
+    assert sky[gap - 1] > 2 * np.nanmedian(sky) > 100
+    assert np.isnan(sky[gap])
 
 
 def test_signals_are_in_the_files_where_the_truth_says(mirror):
@@ -283,7 +475,8 @@ def test_demo_mix_has_what_a_survey_meets_and_an_honest_share_of_hard_signals(tm
     assert len(kinds) == simulate.DEMO_STARS == 64
     assert set(kinds) == set(simulate.KINDS)
     assert Counter(kinds)["planet"] >= 10
-    assert set(simulate.demo_kinds(19)) == set(kinds)
+    assert set(simulate.demo_kinds(len(simulate.KINDS))) == set(kinds)
+    assert kinds.count("contaminated") == 2
     assert simulate.demo_kinds(130)[64:128] == kinds
     truth = simulate.write_archive(tmp_path / "demo")
     shutil.rmtree(tmp_path / "demo")
@@ -481,6 +674,52 @@ def test_lightkurve_reads_the_products_as_real_ones(mirror):
 
 
 @pytest.mark.verify
+@pytest.mark.filterwarnings("ignore")  # lightkurve warns of packages of its own that are missing
+@pytest.mark.parametrize("kind", PIXEL_KINDS)
+def test_lightkurve_reads_the_pixel_files_as_real_ones(mirror, kind):
+    import lightkurve
+
+    folder, _ = mirror
+    path = pixel_files_of(folder, kind)[0]
+    pixels = lightkurve.read(path)
+    assert type(pixels).__name__ == ("KeplerTargetPixelFile" if "kepler" in kind else "TessTargetPixelFile")
+    column, row = pixels.wcs.all_world2pix([[pixels.ra, pixels.dec]], 0)[0]
+    assert (pixels.column, pixels.row) == (pixels.hdu[2].header["CRVAL1P"], pixels.hdu[2].header["CRVAL2P"])
+    assert (column, row) == pytest.approx([pixels.hdu[2].header[f"CRPIX{axis}"] - 1 for axis in (1, 2)], abs=1e-3)
+    summed = pixels.to_lightcurve()
+    curve = lightkurve.read(products_of(folder, stars(folder)[kind])[0], flux_column="sap_flux")
+    both = np.isin(curve.cadenceno, summed.cadenceno)
+    assert np.allclose(curve.flux.value[both], summed.flux.value[np.isin(summed.cadenceno, curve.cadenceno)], rtol=1e-5)
+
+
+@pytest.mark.verify
+def test_the_header_of_a_pixel_file_is_that_of_real_products(mirror):
+    """Every keyword of the APERTURE and primary headers, and of the table but for its unused columns."""
+    folder, _ = mirror
+    simulated_path = pixel_files_of(folder, "kepler_planet_with_pixels")[-1]
+    unlike = re.compile(
+        r"(TMOFST|PR_|T(TYPE|FORM|UNIT|DISP|DIM|NULL)\d|[12]?[A-Z]+\d+P?$|[12]{2}PC\d|CDPP|DB(COLCO|THRES)|RBTDUR|BLKALGO)"
+    )
+    real_paths = real_files("kepler/public/target_pixel_files/**/*2010*_lpd-targ.fits.gz")
+    assert real_paths
+    for real_path in real_paths:
+        with fits.open(real_path) as real, fits.open(simulated_path) as simulated:
+            for theirs, ours in zip(real, simulated, strict=True):
+                assert theirs.name == ours.name
+                assert {key for key in theirs.header if not unlike.match(key)} <= set(ours.header)
+            flux = theirs_column(real, "FLUX")
+            assert theirs_column(simulated, "FLUX") == flux
+
+
+def theirs_column(hdus: fits.HDUList, name: str) -> tuple[str, int, list[str]]:
+    """Unit, place, and the keywords of the world coordinate system of a column of images."""
+    number = hdus[1].columns.names.index(name) + 1
+    column = hdus[1].columns[name]
+    wcs = re.compile(rf"([12][A-Z1]+|WC[A-Z]+){number}P?")
+    return column.unit, number, sorted(key for key in hdus[1].header if wcs.fullmatch(key))
+
+
+@pytest.mark.verify
 def test_noise_against_magnitude_is_that_of_real_products(mirror):
     """Point-to-point scatter over the photon model of the simulated stars, for real ones."""
     from survey.stars.simulate.stars import SimulatedStar
@@ -491,6 +730,6 @@ def test_noise_against_magnitude_is_that_of_real_products(mirror):
             magnitude = hdus[0].header["TESSMAG"]
         _, flux = read(path)
         scatter = 1.4826 * np.median(np.abs(np.diff(flux))) / np.sqrt(2)
-        star = SimulatedStar(1, "tess", magnitude, 5700, 1, 1, 0, 0, 1, 1, 1, 1)
+        star = SimulatedStar(1, "tess", magnitude, 5700, 1, 1, 0, 0, 1, 1)
         ratios.append(scatter / star.white_noise)
     assert np.median(ratios) == pytest.approx(1.0, abs=0.3)

@@ -535,10 +535,10 @@ def test_any_limiter_will_do(mirror):
 
 def test_mast_by_a_search_that_is_not_asked_here(mirror, monkeypatch, tmp_path):
     name = Path(tess_key(1)).name
-    asked: list[tuple[str, str]] = []
+    asked: list[tuple[str, str, str]] = []
 
-    def search(target_id: str, mission: str) -> list[tuple[str, str]]:
-        asked.append((target_id, mission))
+    def search(target_id: str, mission: str, kind: str) -> list[tuple[str, str]]:
+        asked.append((target_id, mission, kind))
         return [
             (name, f"mast:TESS/product/{name}"),
             ("tess_something_else.fits", "mast:TESS/product/else"),
@@ -551,7 +551,7 @@ def test_mast_by_a_search_that_is_not_asked_here(mirror, monkeypatch, tmp_path):
         cache = Cache(tmp_path / "cache")
         source = MastSource(CONFIG, Free(), cache, search=search)
         lc = fetch(TIC, source, CONFIG)
-    assert asked == [("TIC 123", "TESS")]
+    assert asked == [("TIC 123", "TESS", "light")]
     assert [product.product for product in lc.products] == [name]
     assert list(cache.keys()) == [f"mast/TESS/product/{name}"]
     with pytest.raises(NoData, match="MAST has no light curve"):
@@ -560,7 +560,8 @@ def test_mast_by_a_search_that_is_not_asked_here(mirror, monkeypatch, tmp_path):
         source.targets("tess")
 
 
-def test_lightkurves_answers_and_failures(monkeypatch):
+@pytest.mark.parametrize(("kind", "name"), [("light", "search_lightcurve"), ("pixels", "search_targetpixelfile")])
+def test_lightkurves_answers_and_failures(monkeypatch, kind, name):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import lightkurve
@@ -585,15 +586,14 @@ def test_lightkurves_answers_and_failures(monkeypatch):
             self.cleared += 1
 
     search = Search()
-    monkeypatch.setattr(lightkurve, "search_lightcurve", search)
-    monkeypatch.setattr(lightkurve.search, "search_lightcurve", search)
-    assert sources._search_mast("TIC 1", "TESS") == [("a.fits", "mast:a")]
+    monkeypatch.setattr(lightkurve, name, search)
+    assert sources._search_mast("TIC 1", "TESS", kind) == [("a.fits", "mast:a")]
     search.answer = Empty()
-    assert sources._search_mast("TIC 1", "TESS") == []
+    assert sources._search_mast("TIC 1", "TESS", kind) == []
     for failure in (ConnectionError("no route"), TimeoutError("late"), lightkurve.search.SearchError("odd")):
         search.answer = failure
         with pytest.raises(FetchFailed, match="MAST: "):
-            sources._search_mast("TIC 1", "TESS")
+            sources._search_mast("TIC 1", "TESS", kind)
     assert search.cleared == 5
 
 

@@ -1,26 +1,34 @@
 """Folders of simulated stars under the archives' own keys, and the table of what is in them."""
 
 import csv
+import itertools
+import math
 from collections.abc import Iterable, Sequence
-from dataclasses import astuple, fields
+from dataclasses import astuple, fields, replace
 from pathlib import Path
 
 import numpy as np
 
 from survey.errors import UsageError
-from survey.stars.simulate.products import (
-    QUARTERS,
-    SECTORS,
-    barycentric_correction,
-    frame_of,
-    make_product,
-    product_key,
+from survey.stars.simulate.products import QUARTERS, SECTORS, barycentric_correction, frame_of, make_products
+from survey.stars.simulate.scenes import make_scene
+from survey.stars.simulate.stars import (
+    BINARIES,
+    Binary,
+    InjectedSignal,
+    Kind,
+    Light,
+    SimulatedStar,
+    draw_bright_binary,
+    draw_light,
+    draw_star,
+    put_beside,
 )
-from survey.stars.simulate.stars import InjectedSignal, Kind, SimulatedStar, draw_light, draw_star
 
 DEMO_STARS = 64
 DEMO_SEED = 2026
 
+_STAR_NAMES = ("target_id", "kind", "observations", "magnitude", "ra", "dec", "source_arcsec")
 _SIGNAL_NAMES = [field.name for field in fields(InjectedSignal)]
 
 _KEPLER_YEAR = (2, 3, 4, 5)
@@ -45,14 +53,22 @@ KINDS = {
     "missing": Kind(damage="missing"),
     "marginal_planet": Kind(planets=1, snr=(8, 11)),
     "undetectable_planet": Kind(planets=1, snr=(3.5, 6)),
+    "planet_with_pixels": Kind(planets=1, snr=(30, 90), pixels=True),
+    "kepler_planet_with_pixels": Kind(
+        "kepler", _KEPLER_YEAR, planets=1, periods=(4.0, 20.0), snr=(30, 90), pixels=True
+    ),
+    "background_binary": Kind(binary="background", magnitudes=(9.0, 10.5), pixels=True),
+    "bright_binary": Kind(binary="bright", magnitudes=(8.0, 8.4)),
+    "contaminated": Kind(binary="beside", magnitudes=(9.0, 10.0)),
 }
 """Kinds of simulated stars, by name: what `write_archive(kinds=...)` takes."""
 
 _DEMO_MIX = {
-    "planet": 20, "planets": 6, "eclipsing_binary": 5, "equal_binary": 1, "rotation": 5, "flares": 4, "quiet": 9,
-    "consecutive_sectors": 1, "sectors_years_apart": 1, "kepler_planet": 2, "kepler_planets": 1, "kepler_binary": 1,
+    "planet": 19, "planets": 6, "eclipsing_binary": 4, "equal_binary": 1, "rotation": 5, "flares": 4, "quiet": 6,
+    "consecutive_sectors": 1, "sectors_years_apart": 1, "kepler_planet": 1, "kepler_planets": 1, "kepler_binary": 1,
     "kepler_rotation": 1, "kepler_quiet": 1, "truncated": 1, "empty": 1, "missing": 1, "marginal_planet": 1,
-    "undetectable_planet": 2,
+    "undetectable_planet": 2, "planet_with_pixels": 1, "kepler_planet_with_pixels": 1, "background_binary": 1,
+    "bright_binary": 1, "contaminated": 2,
 }  # fmt: skip
 
 _PLAIN_MIX = ("planet", "quiet", "rotation", "quiet", "eclipsing_binary", "quiet", "quiet", "flares", "quiet", "quiet")
@@ -75,7 +91,8 @@ def write_archive(
     """Write a mirror of `n_stars` simulated stars into `folder` and return the signals in them.
 
     kinds: what each star is, names of `KINDS`; None for the demo's mix. A star depends on its number, its kind and the
-    seed, not on the other stars. Raises UsageError for unknown kinds, OSError when the folder cannot be written.
+    seed, not on the other stars; 64 stars make a field, which has one bright binary. Raises UsageError for unknown
+    kinds, OSError when the folder cannot be written.
     """
     return _write_stars(Path(folder), demo_kinds(n_stars) if kinds is None else kinds, seed, first_number=900_000_001)
 
@@ -92,13 +109,13 @@ def _write_stars(folder: Path, kinds: Sequence[str], seed: int, first_number: in
     if unknown:
         raise UsageError(f"no kind of simulated star {', '.join(unknown)}: choose from {', '.join(KINDS)}")
     folder.mkdir(parents=True, exist_ok=True)
-    stars: list[tuple[str, str, str, str]] = []
+    stars: list[tuple[str, ...]] = []
     truth: list[InjectedSignal] = []
     names: list[str] = []
     for number, name in enumerate(kinds):
         kind = KINDS[name]
-        star = draw_star(kind, first_number + number, np.random.default_rng([seed, number]))
-        signals, products = _make_star(star, kind, np.random.default_rng([seed, number, 1]))
+        star, bright = _draw_star(kind, number, first_number, seed)
+        signals, products = _make_star(star, kind, bright, np.random.default_rng([seed, number, 1]))
         if kind.damage == "none":
             truth += signals
         for key, content in products:
@@ -106,26 +123,60 @@ def _write_stars(folder: Path, kinds: Sequence[str], seed: int, first_number: in
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
             names.append(path.name)
-        stars.append((star.target_id, name, " ".join(map(str, kind.observations)), f"{star.magnitude:.2f}"))
+        stars.append(
+            (
+                star.target_id,
+                name,
+                " ".join(map(str, kind.observations)),
+                f"{star.magnitude:.2f}",
+                f"{star.ra:.6f}",
+                f"{star.dec:.6f}",
+                _source_words(star, kind),
+            )
+        )
     for key, text in _download_scripts(names).items():
         (folder / key).parent.mkdir(parents=True, exist_ok=True)
         (folder / key).write_text(text)
     lines = ["# simulated stars", *(star[0] for star in stars)]
     (folder / "targets.txt").write_text("\n".join(lines) + "\n")
-    _write_csv(folder / "stars.csv", ("target_id", "kind", "observations", "magnitude"), stars)
+    _write_csv(folder / "stars.csv", _STAR_NAMES, stars)
     _write_csv(folder / "truth.csv", _SIGNAL_NAMES, map(astuple, truth))
     return truth
+
+
+def _draw_star(kind: Kind, number: int, first_number: int, seed: int) -> tuple[SimulatedStar, Binary | None]:
+    """The star, and the bright binary of its field if its light has to do with that one."""
+    rng = np.random.default_rng([seed, number])
+    star = draw_star(kind, first_number + number, rng)
+    place = BINARIES[kind.binary].place if kind.binary else "target"
+    if place not in ("bright", "beside"):
+        return star, None
+    field_rng = np.random.default_rng([seed, number // DEMO_STARS, 2])
+    bright, binary = draw_bright_binary(KINDS["bright_binary"], SECTORS[1].start, field_rng)
+    if place == "bright":
+        return replace(bright, number=star.number), binary
+    return put_beside(star, bright, rng), binary
+
+
+def _source_words(star: SimulatedStar, kind: Kind) -> str:
+    """Arcsec from the star to where its signals come from; empty where it has none."""
+    if kind.binary and BINARIES[kind.binary].place in ("background", "beside"):
+        source = star.neighbours[0]
+        return f"{math.hypot(source.east, source.north):.3f}"
+    return "0" if kind.binary or kind.planets else ""
 
 
 def _download_scripts(names: Sequence[str]) -> dict[str, str]:
     """The archive's list of the 2-min products of each sector, by key: a script, one download a line."""
     scripts: dict[str, str] = {}
-    for sector in SECTORS.values():
-        products = [name for name in names if name.startswith(f"tess{sector.stamp}-")]
+    for sector, form in itertools.product(SECTORS.values(), ("lc", "tp")):
+        products = [
+            name for name in names if name.startswith(f"tess{sector.stamp}-") and name.endswith(f"_{form}.fits")
+        ]
         if products:
             url = "https://mast.stsci.edu/api/v0.1/Download/file/?uri=mast:TESS/product/"
             lines = ["#!/bin/sh", *(f"curl -C - -L -o {name} {url}{name}" for name in products)]
-            key = f"missions/tess/download_scripts/sector/tesscurl_sector_{sector.number}_lc.sh"
+            key = f"missions/tess/download_scripts/sector/tesscurl_sector_{sector.number}_{form}.sh"
             scripts[key] = "\n".join(lines) + "\n"
     return scripts
 
@@ -147,23 +198,30 @@ def read_truth(path: str | Path) -> list[InjectedSignal]:
 
 
 def _make_star(
-    star: SimulatedStar, kind: Kind, rng: np.random.Generator
+    star: SimulatedStar, kind: Kind, bright: Binary | None, rng: np.random.Generator
 ) -> tuple[list[InjectedSignal], list[tuple[str, bytes]]]:
     """The signals of a star and its products, as (key, content)."""
     if kind.damage == "missing":
         return [], []
     observations = [(SECTORS if kind.mission == "tess" else QUARTERS)[number] for number in kind.observations]
     frames = [frame_of(observation) for observation in observations]
+    scenes = [make_scene(star, observation.number) for observation in observations]
     corrections = [barycentric_correction(star, frame.time) for frame in frames]
     times = [frame.time + correction for frame, correction in zip(frames, corrections, strict=True)]
-    time = np.concatenate(times)
-    good = np.concatenate([frame.good for frame in frames])
-    flux, signals = draw_light(star, kind, time, good, rng)
-    products = []
+    light, signals = draw_light(
+        star,
+        kind,
+        np.concatenate(times),
+        np.concatenate([frame.good for frame in frames]),
+        rng,
+        dilution=scenes[0].dilution,
+        bright=bright,
+    )
     bounds = np.cumsum([len(part) for part in times])[:-1]
-    for observation, frame, correction, part in zip(
-        observations, frames, corrections, np.split(flux, bounds), strict=True
-    ):
-        content = make_product(star, observation, frame, correction, part, kind.damage, rng)
-        products.append((product_key(star, observation), content))
+    parts = map(Light, *(np.split(values, bounds) for values in light))
+    products = [
+        product
+        for observation, scene, correction, part in zip(observations, scenes, corrections, parts, strict=True)
+        for product in make_products(star, kind, observation, scene, correction, part, rng)
+    ]
     return signals, products

@@ -1,18 +1,20 @@
 """Products of simulated stars: the sectors and quarters as they were, and the files of a star in them."""
 
+import gzip
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from survey.stars import inject
 from survey.stars.simulate import formats
-from survey.stars.simulate.stars import KEPLER_CADENCE, TESS_CADENCE, SimulatedStar, Values
+from survey.stars.simulate.scenes import Scene
+from survey.stars.simulate.stars import KEPLER_CADENCE, TESS_CADENCE, Kind, Light, SimulatedStar, Values
 
 Holes = tuple[tuple[float, float], ...]
 
@@ -91,8 +93,12 @@ class Frame(NamedTuple):
     """Cadences without data, (n,)."""
     since_dump: Values
     """Days since the last momentum dump or the end of a hole, (n,)."""
+    motion: Values
+    """Of the image along columns and rows, pixels, (n, 2)."""
+    sky: Values
+    """Background over its usual level, with the light that Earth and Moon scatter before every hole, (n,)."""
     rows: NDArray[np.void]
-    """The table, where a star has no part in it."""
+    """The table of a light curve, where a star has no part in it."""
 
 
 @cache
@@ -119,25 +125,28 @@ def frame_of(observation: Observation) -> Frame:
     across = 0.03 * np.exp(-since_dump / 0.5) + 0.01 * np.sin(offset / 5) + jitter[0]
     along = -0.02 * np.exp(-since_dump / 0.5) + 0.01 * np.sin(offset / 5 + 2) + jitter[1]
 
+    sky = 1 + 0.1 * np.sin(2 * np.pi * offset / 13.7)
+    if tess:
+        for end in (*(after for after, _ in observation.gaps), offset[-1]):
+            sky += 2.5 * np.where(offset <= end, np.exp((offset - end) / 0.4), 0)
+
     rows = np.zeros(n, formats.ROW)
     rows["CADENCENO"] = observation.first_cadence + np.arange(n)
     rows["QUALITY"] = quality
-    background = (400.0 if tess else 900.0) * (1 + 0.1 * np.sin(2 * np.pi * offset / 13.7))
-    values = {
-        "SAP_BKG": background,
-        "SAP_BKG_ERR": np.full(n, 1.2 if tess else 0.3),
-        "MOM_CENTR1": across,
-        "MOM_CENTR2": along,
-        "MOM_CENTR1_ERR": np.full(n, 6e-4),
-        "MOM_CENTR2_ERR": np.full(n, 7e-4),
-        "POS_CORR1": across,
-        "POS_CORR2": along,
-    }
-    for name, value in values.items():
-        rows[name] = np.where(gone, np.nan, value)
+    rows["POS_CORR1"] = np.where(gone, np.nan, across)
+    rows["POS_CORR2"] = np.where(gone, np.nan, along)
     for name in ("PSF_CENTR1", "PSF_CENTR1_ERR", "PSF_CENTR2", "PSF_CENTR2_ERR"):
         rows[name] = np.nan
-    return Frame(observation.start + offset, quality == 0, quality == bits["outlier"], gone, since_dump, rows)
+    return Frame(
+        observation.start + offset,
+        quality == 0,
+        quality == bits["outlier"],
+        gone,
+        since_dump,
+        np.column_stack([across, along]),
+        sky,
+        rows,
+    )
 
 
 def _within(offset: Values, stretches: Iterable[tuple[float, float]]) -> NDArray[np.bool_]:
@@ -160,63 +169,124 @@ def barycentric_correction(star: SimulatedStar, time: Values) -> Values:
     return correction
 
 
-def make_product(
+def make_products(
     star: SimulatedStar,
+    kind: Kind,
     observation: Observation,
-    frame: Frame,
+    scene: Scene,
     correction: Values,
-    light: Values,
-    damage: str,
+    light: Light,
     rng: np.random.Generator,
-) -> bytes:
-    """The file of one observation. light: relative flux of the star, (n,)."""
-    rows = frame.rows.copy()
-    n = len(rows)
+) -> Iterator[tuple[str, bytes]]:
+    """(key, content) of the light curve of one observation, and of its target pixel file where the kind has one."""
+    frame = frame_of(observation)
+    pixel_rng = rng.spawn(1)[0]
     level = star.flux * rng.uniform(0.97, 1.03)
-    flux = light + inject.red_noise(frame.time, scatter=star.red_noise, timescale=rng.uniform(0.1, 0.5), rng=rng)
-    flux += star.white_noise * rng.standard_normal(n)
-    wander = np.exp(-frame.since_dump / 0.3)
-    flux += 0.15 * star.white_noise * rng.standard_normal() * wander
-    strays = np.concatenate([np.flatnonzero(frame.outlier), rng.integers(0, n, n // 3000)])
-    flux[strays] += star.white_noise * rng.uniform(5, 12, len(strays))
-    error = star.white_noise * rng.uniform(0.95, 1.05)
-
-    # The aperture catches part of the star's light, the neighbours', and what the pipeline takes out.
-    drift = 0.004 * rng.standard_normal() * (frame.time - frame.time.mean()) / 13 + 0.003 * wander
-    caught = flux * (1 + drift) + (1 - star.crowding) / star.crowding
+    stars = [light.target, light.source] + [np.ones(len(light.target))] * (len(scene.shares) - 2)
+    rows = frame.rows.copy()
     rows["TIME"] = np.where(frame.gone, np.nan, frame.time + correction)
     rows["TIMECORR"] = correction
-    _fill(rows, "SAP_FLUX", level * star.aperture_share * caught, error, frame.gone, damage)
-    _fill(rows, "PDCSAP_FLUX", level * flux, error, ~(frame.good | frame.outlier), damage)
-    for column, middle in (("MOM_CENTR1", star.camera * 397.0 + 1.5), ("MOM_CENTR2", star.ccd * 411.0 + 0.5)):
-        rows[column] += middle
-    aperture = _aperture(star)
-    content = formats.light_curve_file(
-        star.mission, _keywords(star, observation, rows["TIME"], aperture), rows, aperture
-    )
-    return content[: int(0.6 * len(content)) + 7] if damage == "truncated" else content
+    error = _fill_fluxes(rows, star, frame, scene, level, stars, rng)
+    _fill(rows, "SAP_BKG", scene.background * np.count_nonzero(scene.inside) * frame.sky, 0.003, frame.gone)
+    noise = scene.pixel_noise(level, error)
+    keywords = _keywords(star, observation, rows["TIME"]) | scene.keywords()
+    if kind.pixels:
+        images = _make_images(rows["SAP_FLUX"], frame, scene, level, stars, noise, pixel_rng)
+        yield product_key(star, observation, "tp"), _pixel_content(star, keywords, rows, scene, images, noise)
+        centres = scene.centres_of(images)
+    else:
+        centres = scene.centres(stars, frame.motion) + scene.centre_noise(level, noise) * pixel_rng.standard_normal(
+            (len(rows), 2)
+        )
+    for axis, middle_error in enumerate(scene.centre_noise(level, noise)):
+        rows[f"MOM_CENTR{axis + 1}"] = np.where(frame.gone, np.nan, centres[:, axis])
+        rows[f"MOM_CENTR{axis + 1}_ERR"] = np.where(frame.gone, np.nan, middle_error)
+    if kind.damage == "empty":
+        for column in ("SAP_FLUX", "PDCSAP_FLUX", "SAP_FLUX_ERR", "PDCSAP_FLUX_ERR"):
+            rows[column] = np.nan
+    content = formats.light_curve_file(star.mission, keywords, rows, scene.flags)
+    if kind.damage == "truncated":
+        content = content[: int(0.6 * len(content)) + 7]
+    yield product_key(star, observation, "lc"), content
 
 
-def _fill(
-    rows: NDArray[np.void], column: str, flux: Values, error: float, gone: NDArray[np.bool_], damage: str
-) -> None:
-    nothing = np.ones_like(gone) if damage == "empty" else gone
-    rows[column] = np.where(nothing, np.nan, flux)
-    rows[f"{column}_ERR"] = np.where(nothing, np.nan, np.median(flux) * error)
+def _fill_fluxes(
+    rows: NDArray[np.void],
+    star: SimulatedStar,
+    frame: Frame,
+    scene: Scene,
+    level: float,
+    stars: Sequence[Values],
+    rng: np.random.Generator,
+) -> float:
+    """Flux in the aperture, and the same as the pipeline corrects it; returns the error of the former, e-/s.
+
+    level: of the target, e-/s; stars: the light of the target and its neighbours over their mean, (n,) each.
+    """
+    n = len(rows)
+    noise = inject.red_noise(frame.time, scatter=star.red_noise, timescale=rng.uniform(0.1, 0.5), rng=rng)
+    noise += star.white_noise * rng.standard_normal(n)
+    noise += 0.15 * star.white_noise * rng.standard_normal() * np.exp(-frame.since_dump / 0.3)
+    strays = np.concatenate([np.flatnonzero(frame.outlier), rng.integers(0, n, n // 3000)])
+    noise[strays] += star.white_noise * rng.uniform(5, 12, len(strays))
+    error = star.white_noise * rng.uniform(0.95, 1.05)
+
+    caught = level * (scene.aperture_sum(stars, frame.motion) + scene.aperture_share * noise)
+    # The pipeline takes out the mean light of the neighbours and what the motion does, not how a neighbour varies.
+    corrected = level * (stars[0] + scene.dilution * (stars[1] - 1) + noise)
+    _fill(rows, "SAP_FLUX", caught, error, frame.gone)
+    _fill(rows, "PDCSAP_FLUX", corrected, error, ~(frame.good | frame.outlier))
+    return float(np.median(caught)) * error
 
 
-def _aperture(star: SimulatedStar) -> NDArray[np.int32]:
-    """Pixel flags: 1 collected, 2 in the optimal aperture, 8 in the centroid's, 256 on this CCD's output."""
-    size = 11 if star.mission == "tess" else 6
-    rows, columns = np.mgrid[:size, :size] - (size - 1) / 2
-    bright = np.hypot(rows, columns) < 1.2 + 0.25 * (14 - star.magnitude) ** 0.5
-    base = 257 if star.mission == "tess" else 5
-    return np.where(bright, base | 10, base).astype(np.int32)
+def _fill(rows: NDArray[np.void], column: str, values: Values, error: float, gone: NDArray[np.bool_]) -> None:
+    """error: relative to the median."""
+    rows[column] = np.where(gone, np.nan, values)
+    rows[f"{column}_ERR"] = np.where(gone, np.nan, np.median(values) * error)
 
 
-def _keywords(
-    star: SimulatedStar, observation: Observation, time: Values, aperture: NDArray[np.int32]
-) -> dict[str, formats.Keyword]:
+def _make_images(
+    caught: Values,
+    frame: Frame,
+    scene: Scene,
+    level: float,
+    stars: Sequence[Values],
+    noise: Values,
+    rng: np.random.Generator,
+) -> Values:
+    """(n, pixels) e-/s, which sum to `caught` over the aperture.
+
+    What the light curve has beyond the stars is noise. That of a pixel, given the sum, is drawn freely and then moved
+    by the pixel's share of the variance.
+    """
+    images = level * scene.images(stars, frame.motion) + noise * rng.standard_normal((len(caught), len(noise)))
+    inside = scene.inside
+    shares = noise[inside] ** 2 / np.sum(noise[inside] ** 2)
+    images[:, inside] += (caught - images[:, inside].sum(axis=1))[:, None] * shares
+    images[frame.gone] = np.nan
+    return images
+
+
+def _pixel_content(
+    star: SimulatedStar,
+    keywords: dict[str, formats.Keyword],
+    rows: NDArray[np.void],
+    scene: Scene,
+    images: Values,
+    noise: Values,
+) -> bytes:
+    table = np.zeros(len(rows), formats.pixel_row(scene.flags.shape))
+    for name in ("TIME", "TIMECORR", "CADENCENO", "QUALITY", "POS_CORR1", "POS_CORR2"):
+        table[name] = rows[name]
+    table["FLUX"] = images.reshape(-1, *scene.flags.shape)
+    table["FLUX_ERR"] = np.where(np.isnan(table["FLUX"]), np.nan, noise.reshape(scene.flags.shape))
+    keywords = keywords | {"CREATOR": "1 TargetPixelExporterPipelineModule"}
+    content = formats.target_pixel_file(star.mission, keywords, table, scene.flags)
+    # Kepler's archive keeps these files compressed. The least effort: noise hardly shrinks.
+    return content if star.mission == "tess" else gzip.compress(content, 1, mtime=0)
+
+
+def _keywords(star: SimulatedStar, observation: Observation, time: Values) -> dict[str, formats.Keyword]:
     half = observation.cadence / 2
     start, stop = float(np.nanmin(time)) - half, float(np.nanmax(time)) + half
     tess = star.mission == "tess"
@@ -234,9 +304,6 @@ def _keywords(
         "TELAPSE": round(stop - start, 9),
         "LIVETIME": round((stop - start) * live, 9),
         "EXPOSURE": round((stop - start) * live, 9),
-        "CROWDSAP": star.crowding,
-        "FLFRCSAP": star.aperture_share,
-        "NPIXSAP": int(np.count_nonzero(aperture & 2)),
         "CRVAL1": star.ra,
         "CRVAL2": star.dec,
     }
@@ -287,12 +354,13 @@ def _utc(bjd: float, tdb_minus_utc_s: float) -> str:
     return moment.strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3]
 
 
-def product_key(star: SimulatedStar, observation: Observation) -> str:
-    """Where the archive keeps the product."""
+def product_key(star: SimulatedStar, observation: Observation, form: Literal["lc", "tp"]) -> str:
+    """Where the archive keeps the light curve or the target pixel file."""
     if star.mission == "kepler":
         name = f"{star.number:09d}"
-        return f"kepler/public/lightcurves/{name[:4]}/{name}/kplr{name}-{observation.stamp}_llc.fits"
+        folder, end = ("lightcurves", "llc.fits") if form == "lc" else ("target_pixel_files", "lpd-targ.fits.gz")
+        return f"kepler/public/{folder}/{name[:4]}/{name}/kplr{name}-{observation.stamp}_{end}"
     name, sector = f"{star.number:016d}", f"s{observation.number:04d}"
     folder = "/".join((name[:4], name[4:8], name[8:12], name[12:]))
-    file = f"tess{observation.stamp}-{sector}-{name}-{observation.version}-s_lc.fits"
+    file = f"tess{observation.stamp}-{sector}-{name}-{observation.version}-s_{form}.fits"
     return f"tess/public/tid/{sector}/{folder}/{file}"
