@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from survey.errors import UsageError
 
-SCIENCE_VERSION = 2
+SCIENCE_VERSION = 3
 """Raised by hand when the code changes what a number in the catalogue means or how it comes about."""
 
 Engine = Literal["auto", "numba", "jax", "numpy"]
@@ -114,19 +114,142 @@ class ViewsConfig(Frozen):
     spec: Literal["views-2048-256", "astronet-2001-201", "triage-201-61"] = "views-2048-256"
 
 
+class PixelsConfig(Frozen):
+    """Whether and how the pixels of signals are looked at, to see which star they come from."""
+
+    use: bool = True
+    """Fetch pixel files for signals whose light passes the gate."""
+    max_products: int = Field(4, ge=1)
+    """Pixel files of a star that are read at most, the latest."""
+    max_offset_sigma: float = Field(3.0, gt=0)
+    """A signal comes from elsewhere when its source lies this many errors from the target,"""
+    max_offset_pixels: float = Field(0.25, ge=0)
+    """and this far; smaller offsets are within what crowding and the shape of the stars' images can do."""
+    min_snr: float = Field(5.0, gt=0)
+    """Fainter differences in the pixels of a file have no place (low_snr)."""
+
+
+class MatchConfig(Frozen):
+    """When two signals are one: of two stars of a sweep, or of a star and a catalogue."""
+
+    chance: float = Field(0.005, gt=0)
+    """Matches by chance that a whole sweep may expect of each kind of matching, by the product of the two odds of
+    period and epoch; in crowded fields there are up to twice as many."""
+    listed_reach_arcsec: float = Field(126.0, gt=0)
+    """How far from a star its light is looked for in others, at least, where a catalogue lists it."""
+    max_reach_arcsec: float = Field(1800.0, gt=0)
+    """The same at most, however bright the star."""
+    same_star_arcsec: float = Field(5.0, gt=0)
+    """Stars of two catalogues this close are one."""
+    pile_up_hours: float = Field(6.0, gt=0)
+    """Width of the time bins in which the stars that dim are counted."""
+    pile_up_stars: int = Field(5, ge=2)
+    """Fewest stars with one epoch, or one ephemeris, that are called systematics."""
+    pile_up_transits: int = Field(12, ge=1)
+    """Signals with more transits are not compared transit by transit."""
+
+
 class GateConfig(Frozen):
-    """What a TCE needs to be a candidate."""
+    """What a TCE needs to be a candidate: where each flaw begins (`survey/signals/vetting/checks.py`)."""
 
     mes: float = 7.1
-    rest_mes: float = 0.5
-    """Least share of the MES that remains without the best event."""
-    box_over_sine: float = 1.2
-    """Least ratio of the SNR of the box to that of a sine, over the harmonics."""
-    over_inverted: float = 1.2
-    """Least ratio of the MES to the best MES of the inverted light curve."""
-    fap: float = 0.01
-    """Greatest false-alarm probability, from the maxima of the inverted spectrum."""
+    """low_mes: least MES."""
     min_transits: int = 2
+    """few_transits: least number of transits with data."""
+    pair_mes: float = 6.0
+    """two_transits: least MES of the weaker one of two transits; and they must leave one period only."""
+    rest_mes: float = 0.5
+    """one_event: least share of the MES that remains without the best event."""
+    box_over_sine: float = 1.2
+    """sine_like: least ratio of the SNR of the box to that of a sine, over the harmonics."""
+    over_inverted: float = 1.0
+    """as_strong_inverted: least ratio of the MES to the best MES of the inverted light curve; how probable a MES is in
+    such noise, `fap` says better."""
+    fap: float = 0.01
+    """chance: greatest false-alarm probability, from the maxima of the inverted spectrum."""
+    odd_even_sigma: float = 4.0
+    """odd_even_differ: greatest difference of odd and even depths, over its error."""
+    secondary_sigma: float = 5.0
+    """secondary_eclipse: greatest dip elsewhere in the orbit, over its error, that is not an eclipse."""
+    secondary_share: float = 0.1
+    """A planet's own eclipse is shallower than this share of its transit ..."""
+    albedo: float = 1.0
+    """... and than a planet that sends back this share of the light it receives."""
+    same_period_durations: float = 0.5
+    """secondary_of_another: two signals that drift apart by less than this, in durations over the light curve, keep the
+    same period."""
+    planet_radius: float = 22.0
+    """too_large: greatest radius, in Earth radii, less its error; also that of a planet whose eclipse is seen."""
+    over_longest: float = 1.75
+    """too_long: greatest ratio of the duration to that of a transit across the middle of the star, on a circular orbit;
+    above 1 for eccentric orbits and for stars that are larger than listed."""
+    over_shape: float = 1.4
+    """equal_eclipses: for a V, greatest ratio of the duration to that of a planet whose transit has this shape."""
+    ingress_share: float = 0.4
+    """v_shaped: greatest share of the duration that the ingress takes; 0 for a box, 0.5 for a V."""
+    depth_scatter: float = 0.2
+    """depths_vary, products_differ: greatest scatter of the depths beyond doubt, over the depth."""
+    nearby_share: float = 0.75
+    """as_strong_nearby: greatest dip or rise right beside a transit, over its depth; for up to four transits ..."""
+    nearby_sigma: float = 3.0
+    """... and where it is more than noise makes: this many errors."""
+    gap_share: float = 0.7
+    """gappy: greatest share of the signal in transits that are beside a gap or have one."""
+    rotation_share: float = 0.02
+    """variable_star: two periods closer than this, relative, are of one variation; it is not strictly periodic."""
+    rotation_box_over_sine: float = 1.5
+    """at_rotation: least ratio of the SNR of the box to that of a sine, for a signal at the star's own period."""
+    informative: tuple[str, ...] = ("v_shaped",)
+    """Flaws that are reported and do not keep a signal from being a candidate: grazing planets are V-shaped, too."""
+
+
+class ClassConfig(Frozen):
+    """What makes a star a variable of one kind or another (`survey/signals/vetting/star_class.py`)."""
+
+    periodic_power: float = Field(0.1, ge=0, le=1)
+    """A variation counts as periodic when a sine explains at least this share of the variance ..."""
+    periodic_contrast: float = Field(20.0, ge=0)
+    """... and its peak stands this far above the median of the periodogram about it ..."""
+    periodic_alone: float = Field(0.5, ge=0, le=1)
+    """... or when it explains at least this share: slow variations have few frequencies about them."""
+    steady: float = Field(0.95, ge=0, le=1)
+    """Least coherence of two stars that circle each other: spots come and go."""
+    contact_period: float = Field(1.5, gt=0)
+    """Days: a contact binary has no longer period."""
+    contact_amplitude_ppm: float = Field(20_000.0, gt=0)
+    """Least variation of a contact binary; below, two groups of spots look the same."""
+    eclipse_low_share: float = Field(0.25, gt=0, le=0.5)
+    """Eclipses take at most this share of the period, so that the light is low for no longer."""
+    eclipse_amplitude_ppm: float = Field(50_000.0, gt=0)
+    """Least depth of eclipses that tell of two stars where the star's radius is not known."""
+    eclipse_any_ppm: float = Field(150_000.0, gt=0)
+    """Depth that tells of two stars whatever the radius."""
+    eclipse_radius: float = Field(22.0, gt=0)
+    """Earth radii: what hides more light than this is no planet, where the star's radius is known."""
+    unsteady_dex: float = Field(0.25, gt=0)
+    """A large variation whose amplitude scatters by more than this from product to product is the instrument's ..."""
+    unsteady_amplitude_ppm: float = Field(10_000.0, gt=0)
+    """... where it is larger than this: spots so large do not come and go as fast."""
+    hot_teff: float = Field(7500.0, gt=0)
+    """K: hotter stars have no spots; they pulsate."""
+    cool_teff: float = Field(6500.0, gt=0)
+    """K: cooler dwarfs do not pulsate in several long periods at once, as those of type gamma Doradus do."""
+    several_power: float = Field(0.1, gt=0, le=1)
+    """A second period that explains at least this share of the rest makes a pulsator ..."""
+    several_period: float = Field(3.0, gt=0)
+    """... when the first is shorter than this, in days."""
+    pulsation_period: float = Field(0.25, gt=0)
+    """Days: a star that is not known does not turn faster."""
+    pulsation_amplitude_ppm: float = Field(150_000.0, gt=0)
+    """Spots make no larger variation."""
+    rotation_amplitude_ppm: float = Field(3000.0, ge=0)
+    """Spots that make no larger variation are those of a quiet star: the Sun's greatest take 0.3% of its light."""
+    flares: int = Field(2, ge=1)
+    """Least number of flares of a flare star."""
+    noise_burst: float = Field(5.0, gt=1)
+    """Noise in the noisiest half day over the typical, from which on it is the instrument's."""
+    event_mes: float = Field(10.0, gt=0)
+    """Least MES of a single event, and of a false signal that makes a star one of the instrument's."""
 
 
 class RunConfig(Frozen):
@@ -154,6 +277,40 @@ class RunConfig(Frozen):
     """Table service (TAP) that the catalogues of planets and candidates come from."""
 
 
+class TrainConfig(Frozen):
+    """How a classifier of views is trained and measured (`survey/learning/`); changes no number of a sweep."""
+
+    folds: int = Field(5, ge=2)
+    """Groups of stars; those of a group are scored only by members that never saw them."""
+    seeds: int = Field(3, ge=1)
+    """Members of the ensemble in each fold."""
+    epochs: int = Field(20, ge=1)
+    batch: int = Field(128, ge=2)
+    learning_rate: float = Field(4e-3, gt=0)
+    """The highest, a third of the way; it rises to it and falls to nothing (one cycle)."""
+    weight_decay: float = Field(1e-2, ge=0)
+    patience: int = Field(8, ge=1)
+    """Epochs without a better average precision on the validation stars after which a member is done."""
+    validation_share: float = Field(0.1, gt=0, lt=0.5)
+    """Stars of the training folds that only decide when to stop."""
+    positive_share: float | None = Field(None, gt=0, lt=1)
+    """Share of positives among the rows drawn in an epoch (weighted sampling). None: every row once."""
+    missing_share: float = Field(0.1, ge=0, lt=1)
+    """Rows whose scalars are hidden in training, so that a score can do without them."""
+    average: float = Field(0.99, ge=0, lt=1)
+    """Decay, per step, of the running mean of the weights that is kept; 0 keeps the last step."""
+    inputs: Literal["all", "views"] = "all"
+    """views: without period, duration, S/N and the like."""
+    calibration: Literal["isotonic", "temperature"] = "isotonic"
+    workers: int = Field(1, ge=1)
+    gpu: bool = False
+    """One GPU a worker."""
+    amp: bool = True
+    """Half precision (bfloat16) where there is a GPU."""
+    attempts: int = Field(3, ge=1)
+    """Tries of a training whose worker is lost; it goes on from the last epoch."""
+
+
 class Config(Frozen):
     fetch: FetchConfig = FetchConfig()
     clean: CleanConfig = CleanConfig()
@@ -161,12 +318,16 @@ class Config(Frozen):
     search: SearchConfig = SearchConfig()
     views: ViewsConfig = ViewsConfig()
     gate: GateConfig = GateConfig()
+    classes: ClassConfig = ClassConfig()
+    pixels: PixelsConfig = PixelsConfig()
+    match: MatchConfig = MatchConfig()
     run: RunConfig = RunConfig()
+    train: TrainConfig = TrainConfig()
     engine: Engine = "auto"
 
     def science(self) -> dict[str, Any]:
         """The part that decides the numbers, as plain JSON values."""
-        return self.model_dump(mode="json", exclude={"run"}) | {"science_version": SCIENCE_VERSION}
+        return self.model_dump(mode="json", exclude={"run", "train"}) | {"science_version": SCIENCE_VERSION}
 
     def science_hash(self) -> str:
         return hash_of(self.science())

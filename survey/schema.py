@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 STATUSES = ("ok", "no_data", "too_short", "bad_file", "fetch_failed", "failed")
 """Status words. Only `fetch_failed` is asked again on resume; `failed` is a defect of the survey itself."""
@@ -120,15 +120,119 @@ TCE_FIELDS = [
 ]
 TCE = pa.struct(TCE_FIELDS)
 
-SEARCHED = pa.schema([*DETRENDED, _field("tces", pa.list_(TCE), "threshold-crossing events, in order of detection")])
+
+def _tces(fields: Sequence[pa.Field]) -> pa.Field:
+    return _field("tces", pa.list_(pa.struct(list(fields))), "threshold-crossing events, in order of detection")
+
+
+SEARCHED = pa.schema([*DETRENDED, _tces(TCE_FIELDS)])
+
+VARIABILITY_FIELDS = [
+    _field("variability_period", pa.float64(), "period of the star's strongest periodic variation", "d"),
+    _field("variability_amplitude_ppm", pa.float64(), "peak to peak, of the variation folded at that period", "ppm"),
+    _field("variability_power", pa.float64(), "share of the light curve's variance that a sine explains, 0 to 1"),
+    _field("variability_harmonic", pa.float64(), "power of the second harmonic over that of the first"),
+    _field("variability_contrast", pa.float64(), "peak of the periodogram over the median power about it"),
+    _field("variability_coherence", pa.float64(), "how strictly the variation keeps its phase, 0 to 1: a clock"),
+    _field("variability_cycles", pa.float64(), "cycles in the stretch of data that the variation is measured in"),
+    _field("variability_low_share", pa.float64(), "share of the period below the middle of its range; 0.5: a sine"),
+    _field("variability_asymmetry", pa.float64(), "share of the folded amplitude that no mirror axis keeps, 0 to 1"),
+    _field("variability_second_depth", pa.float64(), "depth of a second minimum over that of the first"),
+    _field("variability_second_phase", pa.float64(), "phase of the second minimum after the first, 0 to 1"),
+    _field("variability_alternation_ppm", pa.float64(), "difference of the minima of alternate cycles", "ppm"),
+    _field("variability_alternation_snr", pa.float64(), "the same over its error; from 6 on the period is doubled"),
+    _field("variability_rest_power", pa.float64(), "share of the remaining variance that an unrelated sine explains"),
+    _field("variability_scatter_dex", pa.float64(), "scatter of the amplitude from product to product", "dex"),
+    _field("noise_burst", pa.float64(), "noise in the noisiest half day over the typical noise"),
+    _field("noise_burst_time", pa.float64(), "middle of that half day, since time_zero", "d"),
+    _field("n_flares", pa.int32(), "flares: sudden brightenings with a slow decay"),
+    _field("flare_amplitude_ppm", pa.float64(), "height of the greatest flare", "ppm"),
+]
+"""Of the whole light curve before detrending; null where not measured."""
+
+CHECK = pa.struct(
+    [
+        _field("name", pa.string(), "the flaw that is looked for; as a flag where it was found"),
+        _field("value", pa.float64(), "what was measured, in `unit`"),
+        _field("uncertainty", pa.float64(), "its standard error, same unit"),
+        _field("unit", pa.string(), "unit of value and uncertainty; empty for a ratio or a count"),
+        _field("score", pa.float64(), "what is compared with the threshold"),
+        _field("threshold", pa.float64(), "where the flaw begins"),
+        _field("passed", pa.bool_(), "the flaw was not found; null: could not be measured"),
+    ]
+)
+"""One check on one TCE."""
+
+PLANET_FIELDS = [
+    _field("planet_radius", pa.float64(), "from depth and stellar radius", "earthRad"),
+    _field("planet_radius_err", pa.float64(), "its standard error, of the depth and the star", "earthRad"),
+    _field("equilibrium_temp", pa.float64(), "of a black body on a circular orbit, heat spread evenly", "K"),
+    _field("insolation", pa.float64(), "flux received over that of the Earth"),
+]
+CHECKS_FIELD = _field("checks", pa.list_(CHECK), "every check on this signal")
+VETTED_TCE_FIELDS = [*TCE_FIELDS, *PLANET_FIELDS, CHECKS_FIELD]
+VETTED = pa.schema([*DETRENDED, *VARIABILITY_FIELDS, _tces(VETTED_TCE_FIELDS)])
+
+CENTROID = pa.struct(
+    [
+        _field("method", pa.string(), "prf, flux_weighted, prf_catalogue (difference image) or motion (of the light)"),
+        _field("offset_pixels", pa.float64(), "distance of the source of the signal from the target", "pix"),
+        _field("offset_pixels_err", pa.float64(), "its standard error", "pix"),
+        _field("offset_arcsec", pa.float64(), "the same on the sky", "arcsec"),
+        _field("offset_arcsec_err", pa.float64(), "its standard error", "arcsec"),
+        _field("column_offset", pa.float64(), "source minus target along columns", "pix"),
+        _field("row_offset", pa.float64(), "source minus target along rows", "pix"),
+        _field("column_var", pa.float64(), "variance of column_offset", "pix2"),
+        _field("row_var", pa.float64(), "variance of row_offset", "pix2"),
+        _field("covariance", pa.float64(), "of column_offset and row_offset", "pix2"),
+        _field("ra_offset_arcsec", pa.float64(), "eastwards, on the sky", "arcsec"),
+        _field("dec_offset_arcsec", pa.float64(), "northwards", "arcsec"),
+        _field("significance", pa.float64(), "offset over its error, with the covariance"),
+        _field("n_products", pa.int32(), "files that it was measured in"),
+        _field("problem", pa.string(), "why the offset is null or not to be trusted: saturated, crowded, low_snr, ..."),
+    ]
+)
+CENTROIDS_FIELD = _field("centroids", pa.list_(CENTROID), "where the signal comes from; empty without pixels")
+LOCATED_TCE_FIELDS = [*VETTED_TCE_FIELDS, CENTROIDS_FIELD]
+
+PIXEL_PRODUCT = pa.struct(
+    [
+        _field("product", pa.string(), "file name in the archive"),
+        _field("sha256", pa.string(), "checksum of the file that was read"),
+        _field("observation", pa.int32(), "sector, quarter or campaign"),
+    ]
+)
+PIXEL_PRODUCTS_FIELD = _field("pixel_products", pa.list_(PIXEL_PRODUCT), "the pixel files that were looked at")
+LOCATED = pa.schema([*DETRENDED, *VARIABILITY_FIELDS, PIXEL_PRODUCTS_FIELD, _tces(LOCATED_TCE_FIELDS)])
 
 VERDICT_FIELDS = [
-    _field("is_candidate", pa.bool_(), "passes every test of the gate"),
-    _field("flags", pa.list_(pa.string()), "the tests of the gate that it fails"),
+    _field("is_candidate", pa.bool_(), "fails no test that counts for the gate"),
+    _field("flags", pa.list_(pa.string()), "the flaws that were found"),
+    _field("not_transit_like", pa.bool_(), "a flaw of this class was found (classes of Thompson et al. 2018)"),
+    _field("significant_secondary", pa.bool_(), "a flaw of this class was found"),
+    _field("centroid_offset", pa.bool_(), "a flaw of this class was found; null: could not be measured"),
 ]
-DESCRIBED_TCE = pa.struct([*TCE_FIELDS, *VERDICT_FIELDS])
+DESCRIBED_TCE_FIELDS = [*LOCATED_TCE_FIELDS, *VERDICT_FIELDS]
+CLASS_FIELDS = [
+    _field(
+        "star_class",
+        pa.string(),
+        "what the star's light shows (STAR_CLASSES); null where nothing stands out, and where status is not ok",
+    ),
+    _field("class_evidence", pa.list_(pa.string()), "why, in words"),
+]
+STAR_CLASSES = (
+    "planet_candidate",
+    "eclipsing_binary",
+    "contact_binary",
+    "rotation",
+    "pulsation",
+    "flare",
+    "single_event",
+    "systematics",
+)
 DESCRIBED = pa.schema(
-    [*DETRENDED, _field("tces", pa.list_(DESCRIBED_TCE), "threshold-crossing events, in order of detection")]
+    [*DETRENDED, *VARIABILITY_FIELDS, PIXEL_PRODUCTS_FIELD, *CLASS_FIELDS, _tces(DESCRIBED_TCE_FIELDS)]
 )
 
 SERIES_COLUMNS = ("time", "flux", "flux_err", "trend")
@@ -137,17 +241,51 @@ SERIES_COLUMNS = ("time", "flux", "flux_err", "trend")
 KEPT = pa.schema([field for field in DESCRIBED if field.name not in SERIES_COLUMNS])
 """A row as `searched/` and `targets.parquet` hold it."""
 
+MATCH_FIELDS = [
+    _field("ephemeris_match", pa.bool_(), "another star of the sweep, or of a catalogue, is the source of the signal"),
+    _field("match_kind", pa.string(), "contamination: one star's light in another's; systematics: shared by many"),
+    _field("match_target", pa.string(), "the star that the signal comes from, or the strongest that shares it"),
+    _field("match_ratio", pa.float64(), "period over that of match_target"),
+    _field("match_separation_arcsec", pa.float64(), "distance of match_target on the sky", "arcsec"),
+    _field("n_same_epoch", pa.int32(), "other stars of the sweep that dim at the same times"),
+    _field(
+        "novelty",
+        pa.string(),
+        "rediscovered: this signal is listed; known: its star is, this signal is not, or may be; new: neither; "
+        "null where there are no catalogues",
+    ),
+    _field("known_name", pa.string(), "the listed signal that it is, or may be, or that is nearest in period"),
+    _field("known_catalogue", pa.string(), "where it is listed"),
+    _field("known_disposition", pa.string(), "what the catalogue calls it"),
+    _field("known_ratio", pa.float64(), "period over the listed one"),
+    _field("known_separation_arcsec", pa.float64(), "distance of the listed star; 0 for the star itself", "arcsec"),
+]
+"""What only the whole sweep, and the catalogues, can tell."""
+
 CANDIDATE = pa.schema(
     [
         _field("rank", pa.int32(), "1 is the most convincing: candidates first, then by mes", null=False),
         *[field for field in LIGHT_CURVE if field.name in ("target_id", "mission")],
-        *TCE_FIELDS,
-        *VERDICT_FIELDS,
+        *DESCRIBED_TCE_FIELDS,
+        *MATCH_FIELDS,
+        *CLASS_FIELDS,
         *[KEPT.field(name) for name in ("time_zero", "n_cadences", "baseline_d", "scatter_ppm")],
         *STAR_FIELDS,
         _field("observed", pa.list_(pa.int32()), "sectors, quarters or campaigns searched"),
     ]
 )
+
+IMAGE_FIELDS = [
+    _field("image_product", pa.string(), "pixel file that the images below were made of: the clearest"),
+    _field("image_rows", pa.int32(), "rows of the images", "pix"),
+    _field("image_columns", pa.int32(), "columns of the images", "pix"),
+    _field("image_target_row", pa.float64(), "where the target should be, from the middle of the first pixel", "pix"),
+    _field("image_target_column", pa.float64(), "where the target should be", "pix"),
+    _field("direct_image", pa.list_(pa.float32()), "mean out of transit, row by row; NaN: not observed", "electron/s"),
+    _field("difference_image", pa.list_(pa.float32()), "out of transit minus in transit", "electron/s"),
+    _field("difference_err", pa.list_(pa.float32()), "its standard error", "electron/s"),
+    _field("pixel_stack", pa.list_(pa.float32()), "32 difference images of 24 x 24, standardised, in order of time"),
+]
 
 FEATURES = pa.schema(
     [
@@ -161,9 +299,10 @@ FEATURES = pa.schema(
         _field("global_empty", pa.list_(pa.bool_()), "bins without data, filled with the median"),
         _field("local_empty", pa.list_(pa.bool_()), "bins without data, filled with the median"),
         _field("scale_ppm", pa.float64(), "depth that the views were divided by", "ppm"),
+        *IMAGE_FIELDS,
     ]
 )
-"""One row a candidate: the views of its TCE."""
+"""One row a TCE whose light passes the gate: its views, and its images where there are pixels."""
 
 
 def describe(schema: pa.Schema) -> list[tuple[str, str, str, str]]:
@@ -243,6 +382,7 @@ STAGE_TRACE = pa.struct(
 )
 TRACE = _field("trace", pa.list_(STAGE_TRACE), "what happened on the way; becomes the telemetry, never a result")
 VIEWS = _field("views", pa.list_(pa.struct(list(FEATURES)[1:])), "views of the candidates; become rows of FEATURES")
+IMAGES = _field("images", pa.list_(pa.struct([TCE_FIELDS[0], *IMAGE_FIELDS])), "images; become part of the views")
 """Columns of a travelling row that the commit takes off into tables of their own."""
 
 MANIFEST = pa.schema([_field("shard", pa.int32(), "unit of the stream and of a commit", null=False), *TARGET])

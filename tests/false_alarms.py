@@ -1,6 +1,6 @@
 """Light curves without planets, made of real or simulated ones: turned upside down, or in another order."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 
 import numpy as np
@@ -8,10 +8,18 @@ import pyarrow as pa
 
 from survey import schema
 from survey.config import Config
-from survey.runs.stages import FETCHED, flat_curve, make_detrend, make_fetch, rows_of, targets_table
+from survey.runs.stages import (
+    FETCHED,
+    STAGES,
+    Row,
+    make_fetch,
+    rows_of,
+    star_of,
+    targets_table,
+    tce_of,
+    verdict_of,
+)
 from survey.signals.ephemeris import in_transit
-from survey.signals.search import Tce, find_tces
-from survey.signals.vetting import judge
 from survey.stars.lightcurve import LightCurve, Product, invert, scramble, take
 from survey.stars.sources import Source
 from survey.stars.targets import Target
@@ -19,6 +27,9 @@ from survey.stars.targets import Target
 BATCH = 64
 
 TOO_FEW = {"single_transit", "two_transits"}
+
+FROM_LIGHT = ("detrend", "search", "vet")
+"""The stages that a light curve goes through to its checks."""
 
 
 def single_observations(source: Source, targets: Iterable[Target], config: Config) -> list[LightCurve]:
@@ -35,20 +46,33 @@ def single_observations(source: Source, targets: Iterable[Target], config: Confi
 COPIED = ("target_id", "mission", "time", "flux", "flux_err", "time_zero")
 
 
-def _light_curve(row: dict[str, object]) -> LightCurve:
-    products = tuple(Product(**product) for product in row["products"])  # type: ignore[attr-defined]
-    return LightCurve(**{name: row[name] for name in COPIED}, products=products)  # type: ignore[arg-type]
+def _light_curve(row: Row) -> LightCurve:
+    products = tuple(Product(**product) for product in row["products"])
+    return LightCurve(**{name: row[name] for name in COPIED}, products=products, star=star_of(row))
 
 
-def search(curves: Sequence[LightCurve], config: Config) -> list[list[Tce]]:
-    """What the survey finds in each, from detrending on."""
-    found: list[list[Tce]] = []
+def vet_curves(curves: Sequence[LightCurve], config: Config) -> list[Row]:
+    """The row of each, from detrending to its checks."""
+    rows: list[Row] = []
     for start in range(0, len(curves), BATCH):
-        table = make_detrend(config)(_fetched(curves[start : start + BATCH]))
-        rows = rows_of(table)
-        assert {row["status"] for row in rows} == {"ok"}, [row["error"] for row in rows if row["error"]]
-        found += find_tces([flat_curve(row, config) for row in rows], config)
-    return found
+        rows += vet_tables(_fetched(curves[start : start + BATCH]), config)
+    assert {row["status"] for row in rows} == {"ok"}, [row["error"] for row in rows if row["error"]]
+    return rows
+
+
+def vet_stars(source: Source, targets: Iterable[Target], config: Config) -> dict[str, list[Row]]:
+    """The TCEs of each star in all of its light, by its name."""
+    rows = [
+        row for target in targets for row in vet_tables(make_fetch(config, source)(targets_table([target])), config)
+    ]
+    return {row["target_id"]: row["tces"] for row in rows if row["status"] == "ok"}
+
+
+def vet_tables(table: pa.Table, config: Config) -> list[Row]:
+    for stage in STAGES:
+        if stage.name in FROM_LIGHT:
+            table = stage.make(config, None)(table)
+    return rows_of(table)
 
 
 def _fetched(curves: Sequence[LightCurve]) -> pa.Table:
@@ -60,6 +84,7 @@ def _fetched(curves: Sequence[LightCurve]) -> pa.Table:
             "cadence_s": curve.cadence_s,
             "n_cadences": len(curve.time),
             "baseline_d": curve.baseline,
+            **asdict(curve.star),
             "products": [asdict(product) for product in curve.products],
         }
         for curve in curves
@@ -67,18 +92,24 @@ def _fetched(curves: Sequence[LightCurve]) -> pa.Table:
     return schema.rows_table(rows, FETCHED)
 
 
-def pass_the_gate(found: Sequence[Sequence[Tce]], config: Config) -> list[bool]:
-    return [any(not flags for flags in judge(tces, config.gate)) for tces in found]
+def pass_the_gate(rows: Sequence[Row], config: Config) -> list[bool]:
+    return [any(verdict_of(tce, config).is_candidate for tce in row["tces"]) for row in rows]
 
 
-def make_false(curves: Sequence[LightCurve], config: Config, scrambles: int) -> list[LightCurve]:
-    """Every curve inverted, and scrambled `scrambles` times after its transits were cut out of it.
+def make_false(
+    curves: Sequence[LightCurve], signals: Mapping[str, Sequence[Row]], config: Config, scrambles: int
+) -> list[LightCurve]:
+    """Every curve inverted, and scrambled `scrambles` times after the transits of its star were cut out of it.
 
-    Transits are what passes the gate, or would if there were more of it.
-
-    Without the cut, the transits themselves would be scrambled (Thompson et al. 2018 leave known planets out).
+    signals: the TCEs of each star in all its light, with their checks. Cut out is what passes the gate, or would if
+    there were more of it: else the transits themselves would be scrambled (Thompson et al. 2018 leave known planets
+    out). Of eclipsing binaries nothing would be left: they are not scrambled.
     """
-    quiet = [_cut_out(curve, tces, config) for curve, tces in zip(curves, search(curves, config), strict=True)]
+    quiet = [
+        _cut_out(curve, signals.get(curve.target_id, []), config)
+        for curve in curves
+        if not any(_is_eclipse(tce, config) for tce in signals.get(curve.target_id, []))
+    ]
     days = [1.0 if curve.baseline < 40 else 3.0 for curve in quiet]
     return [invert(curve) for curve in curves] + [
         scramble(curve, np.random.default_rng([seed, number]), block_days=days[number] * (1 + 0.2 * seed))
@@ -87,9 +118,14 @@ def make_false(curves: Sequence[LightCurve], config: Config, scrambles: int) -> 
     ]
 
 
-def _cut_out(curve: LightCurve, tces: Sequence[Tce], config: Config) -> LightCurve:
+def _is_eclipse(tce: Row, config: Config) -> bool:
+    """A wave has no eclipses, though the gate may see two dips in an orbit."""
+    return verdict_of(tce, config).significant_secondary and (tce["box_over_sine"] or 0.0) > 1.0
+
+
+def _cut_out(curve: LightCurve, tces: Sequence[Row], config: Config) -> LightCurve:
     keep = np.ones(len(curve.time), bool)
-    for tce, flags in zip(tces, judge(tces, config.gate), strict=True):
-        if not set(flags) - TOO_FEW:
-            keep &= ~in_transit(curve.time, tce.ephemeris, 2.0)
+    for tce in tces:
+        if not set(verdict_of(tce, config).flags) - TOO_FEW - set(config.gate.informative):
+            keep &= ~in_transit(curve.time, tce_of(tce).ephemeris, 2.0)
     return take(curve, keep)

@@ -3,7 +3,10 @@
 A stage maps a table of stars to the same stars with more columns. `examine` folds one star over STAGES in this process;
 `runs.stream` maps shards over the same STAGES. A star that fails keeps its row, with the reason, and costs no other.
 
-    fetch -> detrend -> search -> describe
+    fetch -> detrend -> search -> vet -> pixels -> describe
+
+Only `fetch` and `pixels` ask the source: the light curve of every star, and pixel files for the few whose signals pass
+the checks on their light.
 """
 
 import platform
@@ -21,9 +24,10 @@ from numpy.typing import NDArray
 
 from survey import schema
 from survey.config import Config, Engine
-from survey.errors import StarError, TooShort
+from survey.errors import FetchFailed, StarError, TooShort
 from survey.signals import detrend as detrending
 from survey.signals.ephemeris import in_transit
+from survey.signals.pixels import Location, locate
 from survey.signals.search import (
     FlatCurve,
     Tce,
@@ -33,14 +37,18 @@ from survey.signals.search import (
     resolve_engine,
     stellar_density,
 )
-from survey.signals.vetting import judge
+from survey.signals.variability import Variability, measure_variability
+from survey.signals.vetting import Check, Verdict, classify, judge, vet
 from survey.signals.views import VIEW_SPECS, make_views
 from survey.stars import sources
-from survey.stars.lightcurve import LightCurve
+from survey.stars.lightcurve import LightCurve, Star
+from survey.stars.pixels import LightCentre, TargetPixels
 from survey.stars.sources import Source
 from survey.stars.targets import Target
 
 TCE_NAMES = tuple(field.name for field in fields(Tce))
+STAR_NAMES = tuple(field.name for field in fields(Star))
+VARIABILITY_NAMES = tuple(field.name for field in fields(Variability))
 
 Row = dict[str, Any]
 Step = Callable[[pa.Table], pa.Table]
@@ -48,16 +56,22 @@ Step = Callable[[pa.Table], pa.Table]
 FETCHED = pa.schema([*schema.LIGHT_CURVE, schema.TRACE])
 DETRENDED = pa.schema([*schema.DETRENDED, schema.TRACE])
 SEARCHED = pa.schema([*schema.SEARCHED, schema.TRACE])
+VETTED = pa.schema([*schema.VETTED, schema.TRACE])
+LOCATED = pa.schema([*schema.LOCATED, schema.IMAGES, schema.TRACE])
 DESCRIBED = pa.schema([*schema.DESCRIBED, schema.VIEWS, schema.TRACE])
 
 
 @dataclass(frozen=True)
 class Stage:
-    """`make(config, source)` gives the step, a function from table to table; only the first stage needs the source."""
+    """`make(config, source)` gives the step, a function from table to table.
+
+    asks: whether the stage asks the source; the others get None.
+    """
 
     name: str
     schema: pa.Schema
     make: Callable[[Config, Source | None], Step]
+    asks: bool = False
 
 
 def targets_table(targets: Iterable[Target]) -> pa.Table:
@@ -212,8 +226,10 @@ def make_search(config: Config, source: Source | None = None) -> Step:
     def measure(found: list[Tce] | None, row: Row) -> Row:
         tces = find_tces([flat_curve(row, config)], config, engine)[0] if found is None else found
         again: Row = {}
-        if tces and config.detrend.second_pass:
-            again = detrend_row(row, config, row["window_d"], transit_mask(row["time"], tces, config))
+        masked = transit_mask(row["time"], tces, config)
+        # Waves that were taken for transits may cover everything: nothing is left then to detrend by.
+        if tces and config.detrend.second_pass and masked.mean() < MOST_MASKED:
+            again = detrend_row(row, config, row["window_d"], masked)
             tces = remeasure(flat_curve({**row, **again}, config), tces, config.search)
         return {**again, "tces": [tce.as_row(row["time_zero"]) for tce in tces]}
 
@@ -244,6 +260,10 @@ def _search_together(curves: list[FlatCurve], config: Config, engine: Engine) ->
         return [None] * len(curves)
 
 
+MOST_MASKED = 0.8
+"""A second detrending needs more than what is left beside transits that cover this share of the light curve."""
+
+
 def transit_mask(times: NDArray[np.float64], tces: Iterable[Tce], config: Config) -> NDArray[np.bool_]:
     """Cadences inside a found transit, widened by `detrend.mask_durations`."""
     masked = np.zeros(len(times), bool)
@@ -252,32 +272,121 @@ def transit_mask(times: NDArray[np.float64], tces: Iterable[Tce], config: Config
     return masked
 
 
+def make_vet(config: Config, source: Source | None = None) -> Step:
+    """What the star itself does, and every check on the light of its signals."""
+
+    def work(row: Row) -> Row:
+        variability = measure_variability(row["time"], row["flux"], row["flux_err"], _starts(row))
+        found = [tce_of(values) for values in row["tces"]]
+        reports = vet(flat_curve(row, config), found, star_of(row), variability, config.gate) if found else []
+        tces = [{**values, **report.as_row()} for values, report in zip(row["tces"], reports, strict=True)]
+        return {**asdict(variability), "tces": tces}
+
+    def step(table: pa.Table) -> pa.Table:
+        return schema.extend(table, VETTED, [{"tces": None, **attempt("vet", work, row)} for row in rows_of(table)])
+
+    return step
+
+
+def tce_of(values: Row) -> Tce:
+    return Tce(**{name: values[name] for name in TCE_NAMES})
+
+
+def star_of(row: Row) -> Star:
+    return Star(**{name: row[name] for name in STAR_NAMES})
+
+
+def verdict_of(tce: Row, config: Config) -> Verdict:
+    """The gate's verdict on a vetted TCE, as far as it has been tested."""
+    return judge([Check(**check) for check in tce["checks"]], config.gate)
+
+
+def make_pixels(config: Config, source: Source | None) -> Step:
+    """Where the signals come from whose light passes the gate; signals without pixels keep an empty list."""
+    if source is None:
+        raise ValueError("the pixels stage needs a source")
+
+    def work(row: Row) -> Row:
+        gated = [values for values in row["tces"] if config.pixels.use and verdict_of(values, config).is_candidate]
+        target = Target(row["target_id"], row["mission"], _observed(row) or tuple(row["observations"] or ()))
+        pixels, left_out = _fetch_pixels(target, source, config) if gated else ([], [])
+        centres = sources.fetch_light_centres(target, source, config) if gated and not pixels else []
+        places = dict.fromkeys((values["number"] for values in row["tces"]), Location())
+        for values in gated:
+            others = [tce_of(other).ephemeris for other in row["tces"] if other is not values]
+            depth = 1e-6 * values["depth_ppm"]
+            places[values["number"]] = locate(pixels, centres, tce_of(values).ephemeris, others, config.pixels, depth)
+        return {
+            "notes": [*row["notes"], *(f"left out: {reason}" for reason in left_out)],
+            "pixel_products": [*map(_pixel_product, pixels), *map(_pixel_product, centres)],
+            "images": [{"number": k, **place.images.as_row()} for k, place in places.items() if place.images],
+            "tces": [_located(values, places[values["number"]]) for values in row["tces"]],
+        }
+
+    def step(table: pa.Table) -> pa.Table:
+        added = [{"tces": None, "images": None, **attempt("pixels", work, row)} for row in rows_of(table)]
+        return schema.extend(table, LOCATED, added)
+
+    return step
+
+
+def _fetch_pixels(target: Target, source: Source, config: Config) -> tuple[list[TargetPixels], list[str]]:
+    try:
+        return sources.fetch_pixels(target, source, config)
+    except FetchFailed as error:
+        raise FetchFailed(f"pixel files: {error} (pixels.use=false does without them)") from error
+
+
+def _observed(row: Row) -> tuple[int, ...]:
+    """What the light curve was made of: where it is known, no archive need be asked for it again."""
+    return tuple(sorted({product["observation"] for product in row["products"]} - {None}))
+
+
+def _located(tce: Row, place: Location) -> Row:
+    checks = [*tce["checks"], *(asdict(check) for check in place.checks)]
+    return {**tce, "checks": checks, "centroids": [asdict(centroid) for centroid in place.centroids]}
+
+
+def _pixel_product(file: TargetPixels | LightCentre) -> Row:
+    return {field.name: getattr(file, field.name) for field in schema.PIXEL_PRODUCT}
+
+
 def make_describe(config: Config, source: Source | None = None) -> Step:
-    """The gate's verdict on every TCE, and the views of those that pass."""
+    """The gate's verdict on every TCE, the class of the star, and the views of the signals whose light passes."""
     spec = VIEW_SPECS[config.views.spec]
 
     def work(row: Row) -> Row:
-        found = [Tce(**{name: values[name] for name in TCE_NAMES}) for values in row["tces"]]
-        tces, views = [], []
-        curve = flat_curve(row, config) if found else None
-        for values, tce, flags in zip(row["tces"], found, judge(found, config.gate), strict=True):
-            tces.append({**values, "is_candidate": not flags, "flags": list(flags)})
-            if not flags and curve is not None:
+        checks = [[Check(**check) for check in values["checks"]] for values in row["tces"]]
+        verdicts = [judge(of_signal, config.gate) for of_signal in checks]
+        variability = Variability(**{name: row[name] for name in VARIABILITY_NAMES})
+        found = [tce_of(values) for values in row["tces"]]
+        star_class, evidence = classify(found, checks, verdicts, variability, star_of(row), config.classes)
+        images = {image["number"]: image for image in row["images"]}
+        views = []
+        for tce, verdict in zip(found, verdicts, strict=True):
+            if verdict.is_candidate or tce.number in images:
+                curve = flat_curve(row, config)
                 folded = make_views(curve.time, curve.flux, tce.ephemeris, spec)
-                views.append({"number": tce.number, "spec": spec.name, **asdict(folded)})
-        return {"tces": tces, "views": views}
+                views.append({**images.get(tce.number, {}), "number": tce.number, "spec": spec.name, **asdict(folded)})
+        return {
+            "star_class": star_class,
+            "class_evidence": list(evidence),
+            "tces": [{**tce, **verdict.as_row()} for tce, verdict in zip(row["tces"], verdicts, strict=True)],
+            "views": views,
+        }
 
     def step(table: pa.Table) -> pa.Table:
-        rows = rows_of(table)
-        added = [{"tces": None, "views": None, **attempt("describe", work, row)} for row in rows]
+        added = [{"tces": None, "views": None, **attempt("describe", work, row)} for row in rows_of(table)]
         return schema.extend(table, DESCRIBED, added)
 
     return step
 
 
 STAGES: tuple[Stage, ...] = (
-    Stage("fetch", FETCHED, make_fetch),
+    Stage("fetch", FETCHED, make_fetch, asks=True),
     Stage("detrend", DETRENDED, make_detrend),
     Stage("search", SEARCHED, make_search),
+    Stage("vet", VETTED, make_vet),
+    Stage("pixels", LOCATED, make_pixels, asks=True),
     Stage("describe", DESCRIBED, make_describe),
 )

@@ -245,7 +245,7 @@ def build(
             fn_constructor_args=(
                 [stage.make for stage in group],
                 config,
-                (source, cache) if k == 0 else None,
+                (source, cache) if any(stage.asks for stage in group) else None,
                 k == len(groups) - 1,
             ),
             batch_size=1,
@@ -261,8 +261,8 @@ def group_stages(
 ) -> list[tuple[Sequence[Stage], dict[str, Any]]]:
     """Which stages share an actor, and what it takes.
 
-    Without a GPU detrending lives with the search, which spares a process and a copy of the light curves; with one it
-    must not hold the GPU up.
+    Without a GPU all but fetching lives with the search, which spares processes and copies of the light curves; with
+    one nothing else may hold the GPU up.
     """
     fetchers, searchers = min(config.run.fetch_actors, n_shards), min(config.run.search_actors, n_shards)
     fetch = (stages[:1], {"num_cpus": 0.5, "concurrency": fetchers})
@@ -270,7 +270,8 @@ def group_stages(
     if not gpus:
         return [fetch, (stages[1:], {"num_cpus": 1, "concurrency": searchers})]
     detrend = (stages[1:2], {"num_cpus": 1, "concurrency": searchers})
-    return [fetch, detrend, (stages[2:], {"num_cpus": 0.25, "num_gpus": gpus, "concurrency": searchers})]
+    search = (stages[2:3], {"num_cpus": 0.25, "num_gpus": gpus, "concurrency": searchers})
+    return [fetch, detrend, search, (stages[3:], {"num_cpus": 0.75, "concurrency": searchers})]
 
 
 def _configure(config: Config) -> None:
@@ -312,7 +313,7 @@ class Worker:
 
 def _share(config: Config) -> Config:
     """The configuration with this actor's part of the requests that the whole run may make."""
-    rate = config.run.requests_per_s / config.run.fetch_actors
+    rate = config.run.requests_per_s / (config.run.fetch_actors + config.run.search_actors)
     return config.model_copy(update={"run": config.run.model_copy(update={"requests_per_s": rate})})
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -11,11 +12,14 @@ from survey import schema
 from survey.config import Config, load
 from survey.errors import FetchFailed, NoData, TooShort
 from survey.runs import stages
-from survey.runs.stages import STAGES, examine, rows_of, targets_table
+from survey.runs.stages import STAGES, Row, examine, rows_of, targets_table
+from survey.signals.ephemeris import Ephemeris
 from survey.signals.search import FlatCurve, Tce
 from survey.stars.lightcurve import LightCurve, Product, Star
+from survey.stars.pixels import LightCentre, TargetPixels
 from survey.stars.sources import Source
 from survey.stars.targets import Target
+from tests.signals.cutouts import Dimming, make_cutout, make_light_centre
 
 CONFIG = load(overrides=["search.period_min=1", "search.period_max=6"])
 PERIOD, DURATION, DEPTH = 3.3, 3.0 / 24, 3e-3
@@ -64,7 +68,25 @@ class Stub:
 @pytest.fixture(autouse=True)
 def stub(monkeypatch: pytest.MonkeyPatch) -> Source:
     monkeypatch.setattr(stages.sources, "fetch", lambda target, source, config: make_curve(target))
+    show_pixels(monkeypatch, [], [])
     return Stub()  # type: ignore[return-value]
+
+
+def show_pixels(
+    monkeypatch: pytest.MonkeyPatch,
+    pixels: list[TargetPixels],
+    centres: list[LightCentre],
+    left_out: Sequence[str] = (),
+) -> list[tuple[str, str]]:
+    """Give every star these; returns what is asked for, (kind, target)."""
+    asked: list[tuple[str, str]] = []
+
+    def give(kind: str, files: Any) -> Any:
+        return lambda target, source, config: asked.append((kind, target.target_id)) or files
+
+    monkeypatch.setattr(stages.sources, "fetch_pixels", give("pixels", (pixels, list(left_out))))
+    monkeypatch.setattr(stages.sources, "fetch_light_centres", give("centres", centres))
+    return asked
 
 
 def targets(*numbers: int) -> list[Target]:
@@ -123,7 +145,7 @@ def test_what_failed_is_a_row_with_its_reason(stub: Source) -> None:
     assert rows[1]["tces"] is None
     assert rows[1]["trace"][0]["traceback"] is None
     assert "make_curve" in rows[3]["trace"][0]["traceback"]
-    assert [entry["stage"] for entry in rows[0]["trace"]] == ["fetch", "detrend", "search", "describe"]
+    assert [entry["stage"] for entry in rows[0]["trace"]] == [stage.name for stage in STAGES]
     assert [entry["stage"] for entry in rows[3]["trace"]] == ["fetch"]
 
 
@@ -158,12 +180,12 @@ def test_a_batch_that_cannot_be_searched_is_searched_star_by_star(
 
 
 def test_stars_with_signals_are_detrended_again_with_these_masked(stub: Source) -> None:
-    _, detrended, searched, _ = fold(targets(101, 102), stub)
+    _, detrended, searched, *_ = fold(targets(101, 102), stub)
     first, second = list(schema.series(detrended, "trend")), list(schema.series(searched, "trend"))
     assert not np.array_equal(first[0], second[0], equal_nan=True)
     np.testing.assert_array_equal(first[1], second[1])
     once = load(overrides=["search.period_min=1", "search.period_max=6", "detrend.second_pass=false"])
-    _, before, after, _ = fold(targets(101), stub, once)
+    _, before, after, *_ = fold(targets(101), stub, once)
     assert before.column("trend").equals(after.column("trend"))
 
 
@@ -236,3 +258,117 @@ def test_a_single_transit_has_no_period_and_no_views(stub: Source, monkeypatch: 
     assert single["epoch_bjd"] == pytest.approx(2459006.5, abs=0.01)
     assert single["depth_ppm"] == pytest.approx(8e3, rel=0.1)
     assert (single["is_candidate"], single["flags"], row["views"]) == (False, ["single_transit"], [])
+
+
+SIGNAL = Ephemeris(PERIOD, 2001.7, DURATION)
+ON_TARGET = (Dimming(5.2, 4.8, 10_000, DEPTH),)
+ON_NEIGHBOUR = (Dimming(5.2, 4.8, 10_000), Dimming(7.1, 6.2, 2000, 0.05))
+
+
+def find_planet(source: Source, config: Config = CONFIG) -> Row:
+    """The described row of the star with a planet."""
+    row = rows_of(examine(Target("TIC 101", "tess"), config, source))[0]
+    assert (row["status"], row["error"]) == ("ok", None)
+    return row
+
+
+def test_pixels_show_whether_a_signal_is_the_targets(stub: Source, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = show_pixels(monkeypatch, [make_cutout(ON_TARGET, signal=SIGNAL)], [])
+    row = find_planet(stub)
+    tce = row["tces"][0]
+    assert asked == [("pixels", "TIC 101")]
+    assert (tce["is_candidate"], tce["centroid_offset"]) == (True, False)
+    assert [one["method"] for one in tce["centroids"]] == ["prf", "flux_weighted", "prf_catalogue"]
+    assert row["pixel_products"] == [{"product": "cutout-1-0.fits", "sha256": "0" * 64, "observation": 1}]
+    view = row["views"][0]
+    assert (view["number"], view["image_rows"], view["image_columns"]) == (1, 11, 11)
+    assert (len(view["difference_image"]), len(view["pixel_stack"])) == (121, 32 * 24 * 24)
+
+
+def test_a_signal_of_a_neighbour_is_no_candidate_but_keeps_its_images(
+    stub: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    show_pixels(monkeypatch, [make_cutout(ON_NEIGHBOUR, signal=SIGNAL)], [])
+    row = find_planet(stub)
+    tce = row["tces"][0]
+    assert (tce["is_candidate"], tce["centroid_offset"], tce["flags"]) == (False, True, ["centroid_offset"])
+    assert np.argmax(row["views"][0]["difference_image"]) == 6 * 11 + 7
+
+
+def test_without_pixels_a_signal_has_no_place(stub: Source, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = show_pixels(monkeypatch, [], [])
+    row = find_planet(stub)
+    tce = row["tces"][0]
+    assert asked == [("pixels", "TIC 101"), ("centres", "TIC 101")]
+    assert (tce["centroids"], tce["centroid_offset"], row["pixel_products"]) == ([], None, [])
+    assert "centroid_offset" not in [check["name"] for check in tce["checks"]]
+    assert row["views"][0]["difference_image"] is None
+
+
+def test_pixel_files_that_are_left_out_are_told(stub: Source, monkeypatch: pytest.MonkeyPatch) -> None:
+    show_pixels(monkeypatch, [], [], left_out=["a_tp.fits: truncated"])
+    assert find_planet(stub)["notes"] == ["a note", "left out: a_tp.fits: truncated"]
+
+
+def test_the_motion_of_the_light_stands_in_for_pixels(stub: Source, monkeypatch: pytest.MonkeyPatch) -> None:
+    centre = make_light_centre(make_cutout(ON_TARGET, signal=SIGNAL))
+    show_pixels(monkeypatch, [], [centre])
+    row = find_planet(stub)
+    (centroid,) = row["tces"][0]["centroids"]
+    assert (centroid["method"], centroid["problem"]) == ("motion", None)
+    assert centroid["significance"] < 3
+    assert [product["product"] for product in row["pixel_products"]] == ["curve-1-0.fits"]
+
+
+@pytest.mark.parametrize(("number", "use"), [(102, "true"), (101, "false")])
+def test_pixels_are_asked_only_for_signals_that_pass_the_gate(
+    stub: Source, monkeypatch: pytest.MonkeyPatch, number: int, use: str
+) -> None:
+    asked = show_pixels(monkeypatch, [make_cutout(ON_TARGET)], [])
+    config = load(overrides=["search.period_min=1", "search.period_max=6", f"pixels.use={use}"])
+    row = rows_of(examine(Target(f"TIC {number}", "tess"), config, stub))[0]
+    assert (row["status"], asked) == ("ok", [])
+    assert [tce["centroids"] for tce in row["tces"]] == [[] for _ in row["tces"]]
+
+
+def test_pixels_that_cannot_be_had_now_are_asked_again(stub: Source, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(target: Target, source: Source, config: Config) -> None:
+        raise FetchFailed("the archive is away")
+
+    monkeypatch.setattr(stages.sources, "fetch_pixels", fail)
+    planet, quiet = rows_of(fold(targets(101, 102), stub)[-1])
+    assert (planet["status"], planet["tces"]) == ("fetch_failed", None)
+    assert planet["error"] == "pixel files: the archive is away (pixels.use=false does without them)"
+    assert (quiet["status"], quiet["tces"]) == ("ok", [])
+    assert planet["status"] in schema.RETRIED_STATUSES
+
+
+def test_pixels_are_asked_of_the_observations_that_were_searched(stub: Source, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[int, ...]] = []
+    monkeypatch.setattr(
+        stages.sources, "fetch_pixels", lambda target, source, config: asked.append(target.observations) or ([], [])
+    )
+    find_planet(stub)
+    assert asked == [(1, 2)]
+
+
+def test_the_pixels_stage_needs_a_source() -> None:
+    with pytest.raises(ValueError, match="source"):
+        stages.make_pixels(CONFIG, None)
+
+
+def test_waves_taken_for_transits_that_cover_everything_leave_the_first_trend(
+    stub: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With all of it masked there is nothing to detrend by a second time."""
+
+    def find_waves(curves: Sequence[FlatCurve], config: Config, engine: str) -> list[list[Tce]]:
+        (found,) = find(curves, config, engine)
+        return [[replace(tce, duration_h=0.8 * 24 * PERIOD) for tce in found]]
+
+    find = stages.find_tces
+    monkeypatch.setattr(stages, "find_tces", find_waves)
+    row = rows_of(examine(Target("TIC 101", "tess"), CONFIG, stub))[0]
+    assert (row["status"], row["error"]) == ("ok", None)
+    assert np.isfinite(row["trend"]).sum() > 3000
+    assert row["tces"][0]["duration_h"] == pytest.approx(0.8 * 24 * PERIOD)

@@ -57,7 +57,7 @@ def fakes_table(count: int) -> pa.Table:
 def test_fetching_is_never_fused_into_searching(empty_mirror: str) -> None:
     assert Counter(name.split("(")[0] for name in operators(SMALL, empty_mirror)) == {"MapBatches": 2}
     with_gpu = load(overrides=["run.gpus_per_search=0.5"])
-    assert Counter(name.split("(")[0] for name in operators(with_gpu, empty_mirror)) == {"MapBatches": 3}
+    assert Counter(name.split("(")[0] for name in operators(with_gpu, empty_mirror)) == {"MapBatches": 4}
 
 
 def test_a_sweep_gives_the_rows_that_examine_gives(tmp_path: Path, empty_mirror: str) -> None:

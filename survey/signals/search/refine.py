@@ -414,7 +414,7 @@ def _residuals(star, cell, period, epoch, duration, subtract):  # type: ignore[n
     """(cell, dip, weight) without the signal: its mean profile subtracted, or two durations about it left out."""
     time, dip, weight, keep = star
     n = max(8, math.ceil(4 * period / duration))
-    profile = _profile(star, period, epoch, n) if subtract else np.zeros(n)
+    profile = _profile(star, period, epoch, n) if subtract else np.zeros(1)
     cells, residual, weights = np.empty(time.size, np.int64), np.empty(time.size), np.empty(time.size)
     count = 0
     for i in range(time.size):

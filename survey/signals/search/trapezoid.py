@@ -47,7 +47,7 @@ FINE = 200
 @dataclass(frozen=True)
 class Trapezoid:
     """period, epoch (first transit in the data), duration (first to last contact), ingress: days; depth: of the floor,
-    a fraction; standard errors of three of them, NaN for the period of a single transit."""
+    a fraction; standard errors of four of them, NaN for the period of a single transit and for what was not fitted."""
 
     period: float
     epoch: float
@@ -57,6 +57,7 @@ class Trapezoid:
     period_err: float
     epoch_err: float
     depth_err: float
+    ingress_err: float = math.nan
 
 
 def fit_trapezoid(dips: Dips, keep: Mask, measured: Measure) -> Trapezoid:
@@ -101,6 +102,7 @@ def fit_trapezoid(dips: Dips, keep: Mask, measured: Measure) -> Trapezoid:
         period_err=math.sqrt(drift_var) / span * doubt if number[0] != number[-1] else math.nan,
         epoch_err=math.sqrt(max(epoch_var, 0.0)) * doubt,
         depth_err=float(errors[1] * measured.depth),
+        ingress_err=float(errors[5] * box.duration),
     )
 
 
@@ -190,6 +192,15 @@ def _shape(x, inner, outer, h):  # type: ignore[no-untyped-def]
     """The trapezoid averaged over a bin, times ingress and bin."""
     flanks = _ramp_mean(x + outer, h) + _ramp_mean(x - outer, h)
     return flanks - _ramp_mean(x + inner, h) - _ramp_mean(x - inner, h)
+
+
+@numba.njit(inline="always", **_OPTIONS)
+def trapezoid_at(x, duration, ingress, half_bin):  # type: ignore[no-untyped-def]
+    """A trapezoid of depth 1, averaged over a bin of two `half_bin`, `x` days from its middle."""
+    outer = 0.5 * duration
+    if abs(x) >= outer + half_bin:
+        return 0.0
+    return _shape(x, outer - ingress, outer, half_bin) / (ingress * 2 * half_bin)
 
 
 @numba.njit(**_OPTIONS)
