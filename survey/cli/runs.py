@@ -1,6 +1,7 @@
-"""`survey status`, `survey candidates`: what a run has come to."""
+"""`survey status`, `survey candidates`, `survey match`: what a run has come to."""
 
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -8,6 +9,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from survey.cli.options import CatalogsOption, choose_catalogs
 from survey.cli.tables import (
     SHOWN_CANDIDATES,
     STATUS_STYLES,
@@ -27,6 +29,7 @@ Form = Literal["table", "csv", "ecsv", "votable", "parquet", "ctoi"]
 def register(app: typer.Typer) -> None:
     app.command("status", no_args_is_help=True)(status)
     app.command("candidates", no_args_is_help=True)(candidates)
+    app.command("match", no_args_is_help=True)(match)
 
 
 # Status
@@ -47,7 +50,7 @@ def status(
 
     survey status runs/demo --targets > progress.csv
     """
-    from survey.runs import report, store
+    from survey.runs import exports, store
 
     run = store.load_run(root)
     progress = store.latest(run, store.read_telemetry(run))
@@ -67,7 +70,7 @@ def status(
         table.add_row(
             "rate", f"{now.stars_per_hour:,.0f} stars an hour" + (f", {span(left)} left" if left is not None else "")
         )
-    seconds = report.stage_seconds(progress)
+    seconds = exports.stage_seconds(progress)
     if seconds:
         table.add_row("a star", ", ".join(f"{stage} {moment(mean)}" for stage, mean in seconds.items()))
     record = run.record
@@ -115,9 +118,10 @@ def candidates(
 
     survey candidates runs/demo --format votable --out candidates.vot
     """
-    from survey.runs import report, store
+    from survey.runs import exports, store
 
-    table = report.read_candidates(store.load_run(root))
+    run = store.load_run(root)
+    table = exports.read_candidates(run)
     if passed:
         table = table.filter(table.column("is_candidate"))
     total = len(table)
@@ -128,8 +132,8 @@ def candidates(
             say(f"... and {total - len(table):,} more: --top {total}", style="dim")
         return
     if form == "table":
-        raise UsageError(f"--out {out}: say in which --format, {', '.join(report.EXPORTS)}")
-    content = report.export(table.slice(0, top), form)
+        raise UsageError(f"--out {out}: say in which --format, {', '.join(exports.EXPORTS)}")
+    content = exports.export(table.slice(0, top), form, exports.describe_run(run))
     if out is None:
         if form == "parquet" and sys.stdout.isatty():
             raise UsageError("Parquet is not for a terminal: add --out FILE")
@@ -141,3 +145,28 @@ def candidates(
     except OSError as error:
         raise UsageError(f"cannot write {out}: {error.strerror}") from None
     say(f"{size(len(content))} in {escape(str(out))}")
+
+
+# Match
+
+
+def match(root: RunArgument, catalogs: CatalogsOption = None) -> None:
+    """Compare a finished run with catalogue tables, and its stars with one another, without searching again.
+
+    Writes candidates.parquet anew: what is new, known or rediscovered, and what comes from another star.
+
+    [bold]Examples[/]
+
+    survey catalogs fetch && survey match runs/demo
+    """
+    from survey.runs import store
+    from survey.stars.catalogs import HOW_TO_FETCH, default_folder
+
+    folder = choose_catalogs(catalogs)
+    if folder is None:
+        raise UsageError(f"no catalogue table in {default_folder()}: {HOW_TO_FETCH}, or name a folder with --catalogs")
+    table = store.match_again(root, folder)
+    for name, counted in (("novelty", "not compared"), ("match_kind", "of the star itself")):
+        counts = Counter(word or counted for word in table.column(name).to_pylist())
+        say(", ".join(f"{word} {count:,}" for word, count in sorted(counts.items())) or "no signals")
+    say(f"[bold]{len(table):,} signals[/], [bold]{len(table.filter(table.column('is_candidate'))):,} candidates[/]")

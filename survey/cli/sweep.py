@@ -22,6 +22,7 @@ from survey.cli.options import (
     SetOption,
     SourceOption,
     choose_cache,
+    choose_catalogs,
     is_remote,
     load_config,
     load_resolver,
@@ -134,7 +135,7 @@ def sweep(
             f"read their list from {escape(asked.source)}. Give --targets FILE for an estimate."
         )
         return
-    kept_in = choose_cache(cache, asked.source)
+    kept_in, compared = choose_cache(cache, asked.source), choose_catalogs(catalogs)
     opened = asked.open(config, kept_in, catalogs, limit, all_observations)
     _say_problems(opened.problems)
     plan = store.plan(root, config, opened.targets)
@@ -142,9 +143,8 @@ def sweep(
     if dry_run:
         return
     described = opened.source.describe()
-    with store.open_run(
-        root, config, opened.targets, source=described, asked=asked.record(limit, all_observations)
-    ) as run:
+    record = asked.record(limit, all_observations)
+    with store.open_run(root, config, opened.targets, source=described, asked=record, catalogs=compared) as run:
         result = _stream(run, asked.source, kept_in, address)
         _say_result(run, result, asked)
     if result.failed:
@@ -347,9 +347,9 @@ def _progress_words(progress: "Progress", *, styled: bool = True) -> str:
 
 
 def _say_result(run: "Run", result: "RunStatus", asked: Asked) -> None:
-    from survey.runs import report
+    from survey.runs import exports
 
-    table = report.read_candidates(run)
+    table = exports.read_candidates(run)
     passed = table.filter(table.column("is_candidate"))
     shown = passed.slice(0, SHOWN_CANDIDATES).to_pylist()
     say(f"[bold]{result.targets:,} stars:[/] {counts_words(result.counts)}")
@@ -365,6 +365,7 @@ def _say_result(run: "Run", result: "RunStatus", asked: Asked) -> None:
     root = escape(run.folder.root)
     say(f"run folder: [bold]{root}[/]  (candidates.parquet, targets.parquet, progress.csv)")
     say("next:")
+    say(f"  survey report {root}")
     say(f"  survey candidates {root} --format ecsv --out candidates.ecsv")
     if shown:
         say(f'  survey plot "{shown[0]["target_id"]}" --source {escape(asked.source)}')
@@ -383,11 +384,11 @@ def find_truth(source: str) -> Path | None:
 
 
 def _say_recovered(run: "Run", truth: Path, candidates: Any) -> None:
-    from survey.runs import report
+    from survey.runs import exports
     from survey.stars.simulate import read_truth
 
     searched = set(run.manifest.column("target_id").to_pylist())
-    recovered = report.recover([signal for signal in read_truth(truth) if signal.target_id in searched], candidates)
+    recovered = exports.recover([signal for signal in read_truth(truth) if signal.target_id in searched], candidates)
     found = [one for one in recovered if one.verdict != "missed"]
     show(recovery_table(recovered))
     say()

@@ -2,15 +2,15 @@
 
 import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from survey.runs.report import Recovered
+    from survey.runs.exports import Recovered
 
 NOTHING = "–"
 
@@ -91,53 +91,109 @@ def counts_words(counts: Mapping[str, int], *, styled: bool = True) -> str:
 
 
 def candidate_table(rows: Iterable[Mapping[str, Any]], *, title: str | None = None) -> Table:
-    """Ranked TCEs of many stars."""
+    """Ranked TCEs of many stars; a column of what they are listed as where any was compared with catalogues."""
+    rows = list(rows)
+    compared = any(row["novelty"] for row in rows)
+    columns = _tce_columns()
     table = Table(title=title, title_justify="left", title_style="bold", header_style="bold", box=None, pad_edge=False)
-    table.add_column("rank", justify="right")
+    table.add_column("rank", justify="right", no_wrap=True)
     table.add_column("target", no_wrap=True)
-    table.add_column("TCE", justify="right")
-    for name in ("period\n(d)", "epoch\n(BJD)", "duration\n(h)", "depth\n(ppm)", "MES\n", "transits\n"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("verdict\n")
+    _add_tce_columns(table, columns)
+    if compared:
+        table.add_column("listed\n")
     for row in rows:
-        table.add_row(
-            str(row["rank"]),
-            str(row["target_id"]),
-            str(row["number"]),
-            *_tce_cells(row),
-            style="" if row["is_candidate"] else "dim",
-        )
+        cells = [str(row["rank"]), str(row["target_id"]), *_tce_cells(row, columns)]
+        if compared:
+            cells.append(escape(listed_words(row)))
+        table.add_row(*cells, style="" if row["is_candidate"] else "dim")
     return table
 
 
 def tce_table(tces: Sequence[Mapping[str, Any]]) -> Table:
     """The TCEs of one star."""
+    columns = _tce_columns()
     table = Table(header_style="bold", box=None, pad_edge=False)
-    table.add_column("TCE", justify="right")
-    for name in ("period\n(d)", "epoch\n(BJD)", "duration\n(h)", "depth\n(ppm)", "MES\n", "transits\n"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("verdict\n")
+    _add_tce_columns(table, columns)
     for tce in tces:
-        table.add_row(str(tce["number"]), *_tce_cells(tce), style="" if tce["is_candidate"] else "dim")
+        table.add_row(*_tce_cells(tce, columns), style="" if tce["is_candidate"] else "dim")
     return table
 
 
-def _tce_cells(tce: Mapping[str, Any]) -> list[str]:
-    flags = ", ".join(flag.replace("_", " ") for flag in tce["flags"] or ())
+class TceColumn(NamedTuple):
+    """A number of a TCE: its head, field, format, and whether it is left out where the terminal is narrow."""
+
+    head: str
+    field: str
+    form: str
+    spare: bool = False
+
+
+TCE_COLUMNS: Final = (
+    TceColumn("TCE", "number", "d"),
+    TceColumn("period\n(d)", "period", ".5f"),
+    TceColumn("epoch\n(BJD)", "epoch_bjd", ".4f", spare=True),
+    TceColumn("lasts\n(h)", "duration_h", ".2f"),
+    TceColumn("depth\n(ppm)", "depth_ppm", ",.0f"),
+    TceColumn("radius\n(Earth)", "planet_radius", ".2f"),
+    TceColumn("MES\n", "mes", ".1f"),
+    TceColumn("tran-\nsits", "n_transits", "d", spare=True),
+)
+
+NARROW = 100
+"""Columns of a terminal below which a table leaves out what is spare."""
+
+
+def _tce_columns() -> list[TceColumn]:
+    narrow = make_console().width < NARROW
+    return [column for column in TCE_COLUMNS if not (narrow and column.spare)]
+
+
+def _add_tce_columns(table: Table, columns: Sequence[TceColumn]) -> None:
+    for column in columns:
+        table.add_column(column.head, justify="right", no_wrap=True)
+    table.add_column("verdict\n", min_width=len("candidate"))
+
+
+def _tce_cells(tce: Mapping[str, Any], columns: Sequence[TceColumn]) -> list[str]:
     return [
-        "single" if tce["period"] is None else f"{tce['period']:.5f}",
-        number(tce["epoch_bjd"], ".4f"),
-        number(tce["duration_h"], ".2f"),
-        number(tce["depth_ppm"], ",.0f"),
-        number(tce["mes"], ".1f"),
-        number(tce["n_transits"], "d"),
-        "[green]candidate[/]" if tce["is_candidate"] else escape(flags),
+        *(
+            "single" if column.field == "period" and tce["period"] is None else number(tce[column.field], column.form)
+            for column in columns
+        ),
+        verdict_words(tce),
     ]
+
+
+def verdict_words(tce: Mapping[str, Any]) -> str:
+    """The gate's verdict and the flaws that were found, as markup: candidate (V-shaped); odd and even differ.
+
+    After them what the star is, where that is no planet's.
+    """
+    flaws = escape(", ".join(_flaw_words(tce)))
+    verdict = f"[green]candidate[/]{f' ({flaws})' if flaws else ''}" if tce["is_candidate"] else flaws
+    star = tce.get("star_class")
+    kind = "" if star in (None, "planet_candidate") else f"[italic]{star.replace('_', ' ')}[/]"
+    return "; ".join(words for words in (verdict, kind) if words)
+
+
+def _flaw_words(tce: Mapping[str, Any]) -> Iterator[str]:
+    from survey.runs.sheet.words import flaw
+
+    for flag in tce["flags"] or ():
+        source = tce.get("match_target") if flag == "ephemeris_match" else None
+        yield f"signal of {source}" if source else flaw(flag)
+
+
+def listed_words(row: Mapping[str, Any]) -> str:
+    """new; rediscovered: TOI-122.01 (PC); known star, of TOI-122.01 (PC); nothing where there are no catalogues."""
+    from survey.runs.sheet.words import listed
+
+    return listed(row) or NOTHING
 
 
 def recovery_table(recovered: Sequence["Recovered"]) -> Table:
     """How many injected signals of each kind were found."""
-    from survey.runs.report import count_recovered
+    from survey.runs.exports import count_recovered
 
     table = Table(
         title="Injected signals",

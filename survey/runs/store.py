@@ -14,6 +14,7 @@ the input, the configuration and the code alone: the same bytes however the run 
 
 import contextlib
 import csv
+import hashlib
 import importlib.metadata
 import io
 import json
@@ -24,7 +25,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -37,10 +38,13 @@ import pyarrow.parquet as pq
 from survey import schema
 from survey.config import Config, differences, hash_of
 from survey.errors import RunRefused, UsageError
+from survey.runs.candidates import collect_signals, rank_candidates
+from survey.runs.crossmatch import FOUND, crossmatch
 from survey.runs.folder import Folder, locked, open_folder
 from survey.runs.stages import choose_window, targets_table
 from survey.signals.detrend import depth_retention
 from survey.signals.search import resolve_engine
+from survey.stars import catalogs
 from survey.stars.targets import Target
 
 RECORD = "run.json"
@@ -97,13 +101,18 @@ class Part:
 
 @dataclass(frozen=True)
 class Run:
-    """An open run folder. parts: the latest commit of every committed shard; grows with `commit`."""
+    """An open run folder.
+
+    parts: the latest commit of every committed shard; grows with `commit`. catalogs: folder of the tables that signals
+    are compared with when the catalogue is written; None: with none.
+    """
 
     folder: Folder
     config: Config
     record: dict[str, Any]
     manifest: pa.Table
     parts: dict[int, Part] = field(default_factory=dict)
+    catalogs: Path | None = None
 
     @property
     def n_shards(self) -> int:
@@ -206,12 +215,14 @@ def open_run(
     *,
     source: Mapping[str, Any] | None = None,
     asked: Mapping[str, Any] | None = None,
+    catalogs: Path | None = None,
 ) -> Iterator[Run]:
     """Creates the run, or opens it again to go on, and holds its lock for the length of the block.
 
-    source: `Source.describe()`; asked: what the user gave (target list, sector, ...), for the record. `engine = "auto"`
-    is settled here, once for the whole run. Raises RunRefused where another process has the folder or where it holds a
-    run of another configuration, target list or science version; UsageError where it cannot be written.
+    source: `Source.describe()`; asked: what the user gave (target list, sector, ...), for the record; catalogs: as in
+    `Run`. `engine = "auto"` is settled here, once for the whole run. Raises RunRefused where another process has the
+    folder or where it holds a run of another configuration, target list or science version; UsageError where it cannot
+    be written.
     """
     folder = open_folder(root)
     with locked(folder):
@@ -219,9 +230,9 @@ def open_run(
             run = load_run(root)
             resolved = _as_recorded(config, run.record)
             _refuse_changes(run, resolved, cut_shards(targets, config.run.shard_size))
-            run = Run(folder, resolved, run.record, run.manifest, run.parts)
+            run = replace(run, config=resolved, catalogs=catalogs)
         else:
-            run = _create(folder, config, targets, dict(asked or {}))
+            run = replace(_create(folder, config, targets, dict(asked or {})), catalogs=catalogs)
         run.record["sessions"].append({"started_at": _now(), "host": platform.node(), "source": dict(source or {})})
         _write_record(run)
         if run.parts and folder.local:
@@ -544,45 +555,67 @@ def _rate(run: Run) -> float | None:
 
 def merge(run: Run) -> RunStatus:
     """Writes targets, candidates and features of a complete run. Raises UsageError where shards are missing."""
-    missing = run.n_shards - len(run.parts)
-    if missing:
-        raise UsageError(f"{run.folder.root}: {missing} of {run.n_shards} shards are not done yet; run the sweep again")
-    candidates: list[dict[str, Any]] = []
+    _refuse_unfinished(run)
+    found: list[pa.Table] = []
 
     def searched() -> Iterator[pa.Table]:
-        for shard in range(run.n_shards):
-            table = _read(run.folder, "searched", shard, run.parts[shard].version).cast(schema.KEPT)
-            candidates.extend(_candidates(table))
+        for table in _searched(run):
+            found.append(collect_signals(table))
             yield table
 
     _write_merged(run, TARGETS, schema.KEPT, searched())
     _write_merged(run, FEATURES, schema.FEATURES, (_read_features(run, shard) for shard in range(run.n_shards)))
-    _write_merged(run, CANDIDATES, schema.CANDIDATE, [rank_candidates(candidates)])
+    _write_candidates(run, found)
     write_progress(run)
-    result = status(run)
+    return status(run)
+
+
+def match_again(root: str | os.PathLike[str], folder: Path) -> pa.Table:
+    """Writes the candidates of a complete run anew, compared with the tables in a folder, and returns them.
+
+    Nothing is searched again. Raises UsageError where there is no run or shards are missing, RunRefused where another
+    process has it.
+    """
+    with locked(open_folder(root)):
+        run = replace(load_run(root), catalogs=folder)
+        _refuse_unfinished(run)
+        return _write_candidates(run, [collect_signals(table) for table in _searched(run)])
+
+
+def _refuse_unfinished(run: Run) -> None:
+    missing = run.n_shards - len(run.parts)
+    if missing:
+        raise UsageError(f"{run.folder.root}: {missing} of {run.n_shards} shards are not done yet; run the sweep again")
+
+
+def _searched(run: Run) -> Iterator[pa.Table]:
+    for shard in range(run.n_shards):
+        yield _read(run.folder, "searched", shard, run.parts[shard].version).cast(schema.KEPT)
+
+
+def _write_candidates(run: Run, found: Sequence[pa.Table]) -> pa.Table:
+    """Matches the signals of the whole run with one another and with the catalogues, and writes them ranked.
+
+    The record says which tables they were compared with.
+    """
+    tables = {} if run.catalogs is None else catalogs.signal_tables(run.catalogs)
+    listed = catalogs.signals_table(run.catalogs) if tables else None
+    signals = pa.concat_tables([FOUND.empty_table(), *found]).combine_chunks()
+    candidates = rank_candidates(crossmatch(signals, listed, run.config))
+    _write_merged(run, CANDIDATES, schema.CANDIDATE, [candidates])
+    now = status(run)
+    run.record["catalogs"] = [
+        {"name": name, "file": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+        for name, path in tables.items()
+    ]
     run.record["counts"] = {
-        "targets": result.targets,
-        **result.counts,
+        "targets": now.targets,
+        **now.counts,
         "tces": len(candidates),
-        "candidates": sum(bool(row["is_candidate"]) for row in candidates),
+        "candidates": pc.sum(candidates.column("is_candidate"), min_count=0).as_py(),
     }
     _write_record(run)
-    return result
-
-
-def _candidates(kept: pa.Table) -> Iterator[dict[str, Any]]:
-    names = set(schema.CANDIDATE.names)
-    for row in kept.to_pylist():
-        star = {name: value for name, value in row.items() if name in names}
-        seen = {product["observation"] for product in row["products"] or ()} - {None}
-        for tce in row["tces"] or ():
-            yield {**star, **tce, "observed": sorted(seen)}
-
-
-def rank_candidates(rows: Iterable[Mapping[str, Any]]) -> pa.Table:
-    """Rows of schema.CANDIDATE: those that pass the gate first, then the strongest; ties in the order of the run."""
-    ordered = sorted(rows, key=lambda row: (not row["is_candidate"], -(row["mes"] or 0.0)))
-    return schema.rows_table(({**row, "rank": k} for k, row in enumerate(ordered, 1)), schema.CANDIDATE)
+    return candidates
 
 
 def _write_merged(run: Run, name: str, kind: pa.Schema, tables: Iterable[pa.Table]) -> None:

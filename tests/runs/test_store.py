@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from survey import schema
-from survey.config import Config, load
+from survey.config import SCIENCE_VERSION, Config, load
 from survey.errors import RunRefused, SurveyError, UsageError
 from survey.runs import folder as folders
 from survey.runs import store
@@ -112,6 +112,74 @@ def test_features_are_the_views_of_the_candidates(tmp_path: Path) -> None:
     assert all(len(row["global_view"]) == 8 for row in features)
 
 
+TOI = """toi,tid,tfopwg_disp,pl_tranmid,pl_orbper
+1.01,2,PC,2459303.1,1.0
+2.01,4,CP,2459303.1,7.7
+"""
+
+
+def write_tables(folder: Path, date: str, rows: str = TOI) -> Path:
+    folder.mkdir(exist_ok=True)
+    (folder / f"nasa_toi_{date}.csv").write_text(rows)
+    return folder
+
+
+def read_novelty(root: Path) -> dict[tuple[str, int], tuple[str, str]]:
+    rows = pq.read_table(root / store.CANDIDATES).to_pylist()
+    return {(row["target_id"], row["number"]): (row["novelty"], row["known_name"]) for row in rows}
+
+
+def test_signals_are_compared_with_the_tables_at_hand(tmp_path: Path) -> None:
+    folder, root = write_tables(tmp_path / "tables", "2026-01-01"), tmp_path / "run"
+    for name, size in (("run", 30), ("again", 7)):
+        config = load(overrides=[f"run.shard_size={size}"])
+        with store.open_run(tmp_path / name, config, fakes.targets(30), catalogs=folder) as run:
+            commit_all(run)
+            store.merge(run)
+    assert hashes(tmp_path / "again") == hashes(root)
+    novelty = read_novelty(root)
+    assert novelty["TIC 2", 1] == ("known", "TOI-1.01"), "the fakes have no epoch to compare"
+    assert novelty["TIC 4", 1] == ("known", "TOI-2.01")
+    assert novelty["TIC 8", 1] == ("new", None)
+    content = (folder / "nasa_toi_2026-01-01.csv").read_bytes()
+    [table] = json.loads((root / store.RECORD).read_text())["catalogs"]
+    assert table == {"name": "toi", "file": "nasa_toi_2026-01-01.csv", "sha256": hashlib.sha256(content).hexdigest()}
+
+
+def test_without_tables_nothing_is_known(tmp_path: Path) -> None:
+    sweep(tmp_path, Config(), fakes.targets(30))
+    assert set(read_novelty(tmp_path).values()) == {(None, None)}
+    assert json.loads((tmp_path / store.RECORD).read_text())["catalogs"] == []
+
+
+def test_a_finished_run_is_compared_with_newer_tables(tmp_path: Path) -> None:
+    folder, root = write_tables(tmp_path / "tables", "2026-01-01"), tmp_path / "run"
+    sweep(root, Config(), fakes.targets(30))
+    before = hashes(root)
+    table = store.match_again(root, folder)
+    after = hashes(root)
+    assert {name for name in MERGED if after[name] != before[name]} == {store.CANDIDATES}
+    assert table.equals(pq.read_table(root / store.CANDIDATES))
+    assert read_novelty(root)["TIC 8", 1] == ("new", None)
+    write_tables(folder, "2026-02-01", TOI + "3.01,8,PC,2459303.1,1.0\n")
+    store.match_again(root, folder)
+    assert read_novelty(root)["TIC 8", 1] == ("known", "TOI-3.01")
+    assert json.loads((root / store.RECORD).read_text())["catalogs"][0]["file"] == "nasa_toi_2026-02-01.csv"
+    store.match_again(root, write_tables(tmp_path / "old", "2026-01-01"))
+    assert hashes(root) == after
+
+
+def test_only_finished_runs_are_compared(tmp_path: Path) -> None:
+    folder, root = write_tables(tmp_path / "tables", "2026-01-01"), tmp_path / "run"
+    config = load(overrides=["run.shard_size=10"])
+    with store.open_run(root, config, fakes.targets(30)) as run:
+        commit_all(run, shards=[1])
+        with pytest.raises(RunRefused):
+            store.match_again(root, folder)
+    with pytest.raises(UsageError, match="2 of 3 shards"):
+        store.match_again(root, folder)
+
+
 @pytest.mark.parametrize("shard_size", [1, 7, 64])
 def test_merged_files_are_the_same_bytes_however_the_run_was_cut(
     tmp_path: Path, shard_size: int, monkeypatch: pytest.MonkeyPatch
@@ -182,7 +250,7 @@ def test_a_changed_science_version_is_refused(tmp_path: Path, monkeypatch: pytes
     sweep(tmp_path, Config(), fakes.targets(3))
     monkeypatch.setattr("survey.config.SCIENCE_VERSION", 99)
     with (
-        pytest.raises(RunRefused, match="science_version: 2 -> 99"),
+        pytest.raises(RunRefused, match=f"science_version: {SCIENCE_VERSION} -> 99"),
         store.open_run(tmp_path, Config(), fakes.targets(3)),
     ):
         pass
@@ -365,7 +433,9 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         "AWS_ENDPOINT_URL": f"http://{host}:{port}",
     }.items():
         monkeypatch.setenv(name, value)
-    urllib.request.urlopen(urllib.request.Request(f"http://{host}:{port}/survey", method="PUT")).close()
+    # The servers of one process share what they hold.
+    for path, method in (("moto-api/reset", "POST"), ("survey", "PUT")):
+        urllib.request.urlopen(urllib.request.Request(f"http://{host}:{port}/{path}", method=method)).close()
     yield "s3://survey"
     server.stop()
 
