@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from survey.cli import archives, doctor, runs, stars, sweep
+from survey.cli import archives, cite, doctor, learning, report, runs, stars, sweep
 from survey.errors import SurveyError, UsageError
 
 INTERRUPTED = 130
@@ -44,8 +44,11 @@ def begin(
 
 sweep.register(app)
 runs.register(app)
+report.register(app)
+cite.register(app)
 stars.register(app)
 archives.register(app)
+learning.register(app)
 doctor.register(app)
 
 

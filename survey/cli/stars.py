@@ -28,6 +28,7 @@ from survey.errors import StarError, UsageError
 
 if TYPE_CHECKING:
     from survey.config import Config
+    from survey.stars.pixels import LightCentre
     from survey.stars.sources import Source
     from survey.stars.targets import Target
 
@@ -142,7 +143,7 @@ def score(
 
     survey score lightcurve.csv --mission tess --time-zero 2457000
     """
-    from survey.runs.report import plain_row, to_json
+    from survey.runs.exports import plain_row, to_json
 
     query = make_query(preset, settings, engine, source, cache, catalogs, observations, mission, time_zero)
     rows = [_examine(text, query) for text in stars]
@@ -211,8 +212,8 @@ def plot(
         Path | None,
         typer.Option(
             "--out",
-            metavar="PNG|DIR",
-            help="A file, or a folder for files that are called by star and period.",
+            metavar="PNG|PDF|DIR",
+            help="A file, or a folder for PNG and PDF that are called by star and period.",
             show_default="this folder",
         ),
     ] = None,
@@ -244,7 +245,9 @@ def plot(
     cache: CacheOption = None,
     catalogs: CatalogsOption = None,
 ) -> None:
-    """Draw the evidence for a star's signals: light curve, trend, folds; a PNG with a JSON of its figures beside it.
+    """Draw the evidence for a star's signals: a page each, with a JSON of its figures beside it.
+
+    Light curve and trend, spectrum, folds, odd and even transits, secondary, depths, pixels, every check.
 
     [bold]Examples[/]
 
@@ -258,37 +261,48 @@ def plot(
     given = (period, epoch, duration)
     if any(value is not None for value in given) and None in given:
         raise UsageError("an ephemeris is --period, --epoch and --duration together")
+    target, opened = query.open(star)
     if period is not None and epoch is not None and duration is not None:
-        row = _examined(star, query, searched=False)
+        row = _examined(target, opened, query, searched=False)
         signal, row = sheet.given_signal(row, query.config, period, epoch, duration)
         signals: Sequence[Mapping[str, Any] | None] = [signal]
     else:
-        row = _examined(star, query, searched=True)
+        row = _examined(target, opened, query, searched=True)
         signals = choose_signals(row, tce)
-    if out is not None and out.suffix.lower() == ".png":
-        if len(signals) > 1:
-            raise UsageError(
-                f"{row['target_id']} has {len(signals)} candidates: give a folder as --out, or one with --tce N"
-            )
-        paths = [out]
-    else:
-        paths = [(out or Path()) / f"{sheet.sheet_name(row, signal)}.png" for signal in signals]
-    for drawn, path in zip(signals, paths, strict=True):
-        png, sidecar = sheet.write_sheet(row, drawn, query.config, path)
-        say(f"{escape(str(png))}  [dim]{escape(str(sidecar))}[/]")
+    kind = None if out is None else sheet.page_kind(out)
+    if kind is not None and len(signals) > 1:
+        raise UsageError(
+            f"{row['target_id']} has {len(signals)} candidates: give a folder as --out, or one with --tce N"
+        )
+    centres = _light_centres(target, opened, query) if signals[0] else []
+    for drawn in signals:
+        path = out if out is not None and kind else (out or Path()) / sheet.sheet_name(row, drawn)
+        evidence = sheet.gather_evidence(row, drawn, query.config, centres)
+        *pages, sidecar = sheet.write_sheet(evidence, path, [kind] if kind else sheet.KINDS)
+        say(f"{escape('  '.join(map(str, pages)))}  [dim]{escape(str(sidecar))}[/]")
 
 
-def _examined(text: str, query: Query, *, searched: bool) -> dict[str, Any]:
+def _examined(target: "Target", source: "Source", query: Query, *, searched: bool) -> dict[str, Any]:
     """The row of a star with its light curve. Raises the star's own error where there is none."""
     from survey.errors import SurveyError
     from survey.runs.stages import STAGES, examine, rows_of
 
     stages = STAGES if searched else [stage for stage in STAGES if stage.name in ("fetch", "detrend")]
-    target, source = query.open(text)
     row = rows_of(examine(target, query.config, source, stages))[0]
     if row["status"] != "ok":
         raise SurveyError(f"{row['target_id']}: {row['status']}: {row['error']}")
     return row
+
+
+def _light_centres(target: "Target", source: "Source", query: Query) -> "list[LightCentre]":
+    """For the background of the sheet, which does without where the files cannot be had again."""
+    from survey.errors import FetchFailed
+    from survey.stars.sources import fetch_light_centres
+
+    try:
+        return fetch_light_centres(target, source, query.config)
+    except FetchFailed:
+        return []
 
 
 def choose_signals(row: Mapping[str, Any], number: int | None) -> Sequence[Mapping[str, Any] | None]:
