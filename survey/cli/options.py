@@ -54,7 +54,7 @@ CatalogsOption = Annotated[
     typer.Option(
         "--catalogs",
         metavar="DIR",
-        help="Folder of the catalogue tables that know TOI and KOI names.",
+        help="Folder of the catalogue tables: they know TOI and KOI names and what is listed already.",
         show_default=False,
     ),
 ]
@@ -85,6 +85,18 @@ def load_resolver(catalogs: Path | None) -> "Resolve":
     if catalogs is not None and not catalogs.is_dir():
         raise UsageError(f"no folder {catalogs}: `survey catalogs fetch --folder {catalogs}` makes it")
     return resolver(catalogs)
+
+
+def choose_catalogs(catalogs: Path | None) -> Path | None:
+    """The folder of tables that signals are compared with; None where nobody named one and the usual one has none."""
+    from survey.stars.catalogs import default_folder, signal_tables
+
+    folder = default_folder() if catalogs is None else catalogs
+    if signal_tables(folder):
+        return folder
+    if catalogs is not None:
+        raise UsageError(f"no catalogue table in {catalogs}: `survey catalogs fetch --folder {catalogs}` brings them")
+    return None
 
 
 def is_remote(source: str) -> bool:

@@ -1,0 +1,371 @@
+"""A trained model as a folder that can be read anywhere and trusted by nobody.
+
+    model.json            what it is: task, network, inputs, members, training, figures, calibration, sha256 of the rest
+    weights.safetensors   the members' weights
+    stars.safetensors     the stars it was trained on, as hashes, and the fold of each
+    NAME.skops            parts from scikit-learn, if there are any
+    CARD.md               the same for people
+    metrics.json, curves.json and their PNG   figures and the course of the training, where it was trained here
+
+No pickle is ever loaded: weights are plain tensors, scikit-learn parts hold only the types of a fixed list, and every
+file must have the sha256 that model.json says. The sha256 of model.json itself is the model's id, so that an id stands
+for every bit of it. A folder appears whole or not at all.
+"""
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import resources
+from io import BytesIO
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import numpy as np
+import pydantic
+import safetensors
+import safetensors.torch
+import torch
+from numpy.typing import NDArray
+from pydantic import Field
+from torch import Tensor
+
+from survey.config import Frozen
+from survey.errors import SurveyError, UsageError
+from survey.learning.calibrate import Calibration
+from survey.learning.models.resnet1d import ResNet1D, Shape
+
+MODEL: Final = "model.json"
+WEIGHTS: Final = "weights.safetensors"
+STARS: Final = "stars.safetensors"
+CARD: Final = "CARD.md"
+SKOPS: Final = ".skops"
+
+LARGEST_FILE: Final = 256 << 20
+"""Bytes: a model's file, packed or unpacked, is never larger."""
+
+TRUSTED: Final = (
+    "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
+    "sklearn.metrics._dist_metrics.EuclideanDistance64",
+    "sklearn.neighbors._kd_tree.KDTree",
+    "sklearn.tree._tree.Tree",
+)
+"""Types that scikit-learn parts may hold, beside those that skops itself holds harmless: they are plain arrays inside,
+and unpacking them runs no code of the file's."""
+
+_FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*(\.[A-Za-z0-9]+)?")
+
+
+class ShapeRecord(Frozen):
+    """A network's shape (`resnet1d.Shape`), within bounds that no file can use to take all memory."""
+
+    global_bins: int = Field(ge=16, le=16_384)
+    local_bins: int = Field(ge=16, le=16_384)
+    secondary: bool
+    scalars: int = Field(ge=0, le=64)
+    channels: tuple[int, ...] = Field(min_length=1, max_length=8)
+    hidden: int = Field(ge=1, le=4096)
+    dropout: float = Field(ge=0, lt=1)
+
+    @pydantic.field_validator("channels")
+    @classmethod
+    def _check_channels(cls, channels: tuple[int, ...]) -> tuple[int, ...]:
+        if not all(1 <= width <= 1024 for width in channels):
+            raise ValueError("channels are 1 to 1024")
+        return channels
+
+    def shape(self) -> Shape:
+        return Shape(**self.model_dump())
+
+
+class InputsRecord(Frozen):
+    """What the network is shown: the form of the views and the scalars, in order."""
+
+    view_spec: str | None
+    scalars: tuple[str, ...]
+
+
+class MemberRecord(Frozen):
+    """One trained network. fold: the one whose stars it never saw; epoch: the one whose weights were kept."""
+
+    fold: int = Field(ge=0, le=255)
+    seed: int
+    epoch: int
+
+
+class ModelRecord(Frozen):
+    """model.json. fold_calibrations: each fitted without the stars of its fold, for scoring those; figures: measured
+    out of fold; files: sha256 of every other file."""
+
+    format: Literal[1] = 1
+    name: str
+    task: str
+    meaning: str
+    kind: Literal["resnet1d"] = "resnet1d"
+    network: ShapeRecord
+    inputs: InputsRecord
+    members: tuple[MemberRecord, ...] = Field(min_length=1, max_length=256)
+    calibration: Calibration
+    fold_calibrations: tuple[Calibration, ...]
+    threshold: float = Field(ge=0, le=1)
+    training: dict[str, Any]
+    figures: dict[str, Any]
+    files: dict[str, str] = Field(default_factory=dict)
+
+    @pydantic.model_validator(mode="after")
+    def _check_parts(self) -> "ModelRecord":
+        if len(self.inputs.scalars) != self.network.scalars:
+            raise ValueError(f"{len(self.inputs.scalars)} names for {self.network.scalars} scalars")
+        if len(self.fold_calibrations) != len({member.fold for member in self.members}):
+            raise ValueError("there must be one calibration for each fold of the members")
+        if max(member.fold for member in self.members) >= len(self.fold_calibrations):
+            raise ValueError("the folds of the members must be numbered from 0 without gaps")
+        return self
+
+
+@dataclass(frozen=True)
+class KnownStars:
+    """Stars a model was trained on: sorted (n,) hashes of their names, and the fold of each."""
+
+    hashes: NDArray[np.int64]
+    folds: NDArray[np.uint8]
+
+    def folds_of(self, stars: NDArray[Any]) -> NDArray[np.int16]:
+        """(n,) fold of each star by name, -1 for a star that is not known."""
+        hashes = hash_stars(stars)
+        place = np.minimum(np.searchsorted(self.hashes, hashes), max(0, len(self.hashes) - 1))
+        if len(self.hashes) == 0:
+            return np.full(len(stars), -1, np.int16)
+        return np.where(self.hashes[place] == hashes, self.folds[place].astype(np.int16), np.int16(-1))
+
+
+def hash_stars(stars: NDArray[Any]) -> NDArray[np.int64]:
+    """(n,) first 8 bytes of the sha256 of each name."""
+    named, place = np.unique(stars, return_inverse=True)
+    heads = [hashlib.sha256(str(name).encode()).digest()[:8] for name in named.tolist()]
+    return np.frombuffer(b"".join(heads), "<i8").astype(np.int64)[place]
+
+
+def know_stars(stars: NDArray[Any], folds: NDArray[np.uint8]) -> KnownStars:
+    """The stars of training rows, once each."""
+    hashes, first = np.unique(hash_stars(stars), return_index=True)
+    return KnownStars(hashes, folds[first].astype(np.uint8))
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A model as it was read: every file checked. id: sha256 of model.json; weights: of the members, in order."""
+
+    id: str
+    record: ModelRecord
+    weights: tuple[dict[str, Tensor], ...]
+    stars: KnownStars
+    parts: Mapping[str, Any] = field(default_factory=dict)
+
+    def network(self, member: int) -> ResNet1D:
+        """The member's network, ready to score."""
+        network = ResNet1D(self.record.network.shape())
+        network.load_state_dict(self.weights[member])
+        return network.eval()
+
+
+# Writing
+
+
+def round_weights(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights as they are kept: matrices in half the bits, of values that float16 can hold; the rest as it is."""
+    return {
+        name: value.half().float() if value.ndim >= 2 and value.is_floating_point() else value.clone()
+        for name, value in weights.items()
+    }
+
+
+def write_artifact(
+    folder: str | Path,
+    record: ModelRecord,
+    weights: tuple[Mapping[str, Tensor], ...],
+    stars: KnownStars,
+    card: str,
+    parts: Mapping[str, Any] | None = None,
+    files: Mapping[str, bytes] | None = None,
+) -> str:
+    """Writes a model's folder in one step and returns its id; an older model there is replaced.
+
+    weights: those of `round_weights`; files: more to keep beside, such as figures. Raises UsageError where the
+    folder holds something else than a model.
+    """
+    import skops.io
+
+    packed = {
+        f"{k:03d}.{name}": value.half() if value.ndim >= 2 and value.is_floating_point() else value.contiguous()
+        for k, member in enumerate(weights)
+        for name, value in member.items()
+    }
+    places = {"star": torch.from_numpy(stars.hashes), "fold": torch.from_numpy(stars.folds)}
+    contents = (
+        dict(files or {})
+        | {
+            WEIGHTS: safetensors.torch.save(packed),
+            STARS: safetensors.torch.save(places),
+            CARD: card.encode(),
+        }
+        | {f"{name}{SKOPS}": skops.io.dumps(part) for name, part in (parts or {}).items()}
+    )
+    digests = {name: hashlib.sha256(content).hexdigest() for name, content in sorted(contents.items())}
+    whole = record.model_copy(update={"files": digests})
+    contents[MODEL] = json.dumps(whole.model_dump(mode="json"), indent=1, allow_nan=False).encode() + b"\n"
+    _replace_folder(Path(folder), contents)
+    return hashlib.sha256(contents[MODEL]).hexdigest()
+
+
+def _replace_folder(folder: Path, contents: Mapping[str, bytes]) -> None:
+    check_place(folder)
+    part = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    old = folder.with_name(f".{folder.name}.{os.getpid()}.old")
+    try:
+        part.mkdir(parents=True)
+        for name, content in contents.items():
+            with (part / name).open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+        if folder.exists():
+            os.rename(folder, old)
+        os.rename(part, folder)
+    except OSError as error:
+        raise SurveyError(f"cannot write a model to {folder}: {(error.strerror or str(error)).lower()}") from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+        if folder.exists():
+            shutil.rmtree(old, ignore_errors=True)
+        elif old.exists():
+            os.rename(old, folder)
+
+
+def check_place(folder: Path) -> None:
+    """Raises UsageError where a model cannot be written, so that none is trained in vain."""
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder} is a file: choose another --out")
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / MODEL).is_file():
+        raise UsageError(f"{folder} holds something else than a model: choose another --out")
+
+
+# Reading
+
+
+def shipped() -> dict[str, Path]:
+    """The models that come with the survey, by name."""
+    root = Path(str(resources.files("survey.learning") / "weights"))
+    return {path.parent.name: path.parent for path in sorted(root.glob(f"*/{MODEL}"))}
+
+
+def find_artifact(name: str) -> Path:
+    """The folder of a shipped model's name or of a path. Raises UsageError naming the choices."""
+    if name in (known := shipped()):
+        return known[name]
+    if (Path(name) / MODEL).is_file():
+        return Path(name)
+    choices = f" or one of {', '.join(known)}" if known else ""
+    raise UsageError(f"no model {name}: give a folder that holds {MODEL}{choices}")
+
+
+def load_artifact(folder: str | Path) -> Artifact:
+    """Reads and checks a model. Raises UsageError naming the file that is damaged, altered or not allowed."""
+    folder = Path(folder)
+    content = _read(folder, MODEL)
+    try:
+        record = ModelRecord.model_validate_json(content)
+    except pydantic.ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise UsageError(f"{folder / MODEL}: {where + ': ' if where else ''}{first['msg'].lower()}") from None
+    contents = _read_files(folder, record.files)
+    weights = _unpack_weights(contents[WEIGHTS], record, folder / WEIGHTS)
+    stars = _unpack_stars(contents[STARS], len(record.fold_calibrations), folder / STARS)
+    parts = {
+        name.removesuffix(SKOPS): _load_part(part, folder / name)
+        for name, part in contents.items()
+        if name.endswith(SKOPS)
+    }
+    return Artifact(hashlib.sha256(content).hexdigest(), record, weights, stars, parts)
+
+
+def _read(folder: Path, name: str) -> bytes:
+    path = folder / name
+    try:
+        if path.stat().st_size > LARGEST_FILE:
+            raise UsageError(f"{path}: too large for a model's file")
+        return path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {(error.strerror or str(error)).lower()}") from None
+
+
+def _read_files(folder: Path, files: Mapping[str, str]) -> dict[str, bytes]:
+    lacking = [name for name in (WEIGHTS, STARS, CARD) if name not in files]
+    if lacking:
+        raise UsageError(f"{folder / MODEL}: files: no sha256 of {', '.join(lacking)}")
+    contents = {}
+    for name, digest in files.items():
+        if not _FILE_NAME.fullmatch(name):
+            raise UsageError(f"{folder / MODEL}: files: {name!r} is no name of a model's file")
+        contents[name] = _read(folder, name)
+        if hashlib.sha256(contents[name]).hexdigest() != digest:
+            raise UsageError(f"{folder / name}: damaged or altered, its sha256 is not the one in {MODEL}")
+    return contents
+
+
+def _tensors(content: bytes, path: Path) -> dict[str, Tensor]:
+    try:
+        return safetensors.torch.load(content)
+    except (safetensors.SafetensorError, ValueError, KeyError) as error:
+        raise UsageError(f"{path}: not a safetensors file ({error})") from None
+
+
+def _unpack_weights(content: bytes, record: ModelRecord, path: Path) -> tuple[dict[str, Tensor], ...]:
+    members: tuple[dict[str, Tensor], ...] = tuple({} for _ in record.members)
+    for name, value in _tensors(content, path).items():
+        number, _, tensor = name.partition(".")
+        if not number.isdigit() or int(number) >= len(members):
+            raise UsageError(f"{path}: {name!r} belongs to none of the {len(members)} members")
+        if not torch.isfinite(value).all():
+            raise UsageError(f"{path}: {name} holds NaN or infinity")
+        members[int(number)][tensor] = value.float() if value.is_floating_point() else value
+    wanted = {name: value.shape for name, value in ResNet1D(record.network.shape()).state_dict().items()}
+    for k, member in enumerate(members):
+        found = {name: value.shape for name, value in member.items()}
+        wrong = sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name))
+        if wrong:
+            raise UsageError(f"{path}: member {k}: {wrong[0]} does not fit the network that {MODEL} describes")
+    return members
+
+
+def _unpack_stars(content: bytes, count: int, path: Path) -> KnownStars:
+    tensors = _tensors(content, path)
+    hashes, folds = tensors.get("star"), tensors.get("fold")
+    if hashes is None or folds is None or hashes.dtype != torch.int64 or folds.dtype != torch.uint8:
+        raise UsageError(f"{path}: must hold star (int64) and fold (uint8)")
+    if hashes.ndim != 1 or hashes.shape != folds.shape or not bool((hashes[1:] > hashes[:-1]).all()):
+        raise UsageError(f"{path}: stars must rise, each with one fold")
+    if len(folds) and int(folds.max()) >= count:
+        raise UsageError(f"{path}: there are only {count} folds")
+    return KnownStars(hashes.numpy(), folds.numpy())
+
+
+def _load_part(content: bytes, path: Path) -> Any:
+    """A scikit-learn part, if it holds nothing but allowed types; nothing is run before that is known."""
+    import skops.io
+
+    try:
+        with zipfile.ZipFile(BytesIO(content)) as packed:
+            if sum(item.file_size for item in packed.infolist()) > LARGEST_FILE:
+                raise UsageError(f"{path}: too large for a model's file")
+        foreign = sorted(set(skops.io.get_untrusted_types(data=content)) - set(TRUSTED))
+        if foreign:
+            raise UsageError(f"{path}: holds types that no model may: {', '.join(foreign[:3])}")
+        return skops.io.loads(content, trusted=list(TRUSTED))
+    except (zipfile.BadZipFile, KeyError, ValueError, TypeError, AttributeError, ImportError) as error:
+        raise UsageError(f"{path}: not a skops file ({error})") from None

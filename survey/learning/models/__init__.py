@@ -1,0 +1,1 @@
+"""The networks, one a module: plain torch, without training or files."""

@@ -1,0 +1,54 @@
+"""A small untrained model in a folder."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from survey.learning.artifact import (
+    InputsRecord,
+    MemberRecord,
+    ModelRecord,
+    ShapeRecord,
+    know_stars,
+    round_weights,
+    write_artifact,
+)
+from survey.learning.calibrate import Calibration
+from survey.learning.models.resnet1d import ResNet1D, Shape
+from tests.learning.view_files import GLOBAL, LOCAL
+
+SCALARS = ("period", "snr")
+
+STARS = np.array([f"TIC {k}" for k in range(1, 41)])
+
+FOLDS = (np.arange(40) % 2).astype(np.uint8)
+
+
+def small_weights(members: int = 4) -> tuple[dict[str, torch.Tensor], ...]:
+    torch.manual_seed(0)
+    shape = Shape(GLOBAL, LOCAL, False, len(SCALARS), channels=(4, 6), hidden=8)
+    return tuple(round_weights(ResNet1D(shape).state_dict()) for _ in range(members))
+
+
+def small_record(**changes: Any) -> ModelRecord:
+    network = {"global_bins": GLOBAL, "local_bins": LOCAL, "secondary": False, "scalars": 2}
+    record = {
+        "name": "small",
+        "task": "vetting",
+        "meaning": "planets against the rest",
+        "network": ShapeRecord(**network, channels=(4, 6), hidden=8, dropout=0.3),
+        "inputs": InputsRecord(view_spec=None, scalars=SCALARS),
+        "members": tuple(MemberRecord(fold=k % 2, seed=k // 2, epoch=1) for k in range(4)),
+        "calibration": Calibration(method="temperature", temperature=2.0),
+        "fold_calibrations": tuple(Calibration(method="temperature", temperature=k + 1.0) for k in range(2)),
+        "threshold": 0.5,
+        "training": {},
+        "figures": {},
+    }
+    return ModelRecord(**(record | changes))
+
+
+def write_small(folder: Path, **parts: Any) -> str:
+    return write_artifact(folder, small_record(), small_weights(), know_stars(STARS, FOLDS), "# small\n", parts)

@@ -1,0 +1,218 @@
+"""A model's folder: what is written is read again, and nothing that was tampered with is."""
+
+import hashlib
+import json
+import os
+import pickle
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import safetensors.torch
+import skops.io
+import torch
+from sklearn.ensemble import HistGradientBoostingClassifier, IsolationForest
+from sklearn.neighbors import LocalOutlierFactor
+
+from survey.errors import SurveyError, UsageError
+from survey.learning import artifact
+from tests.learning.models import FOLDS, STARS, small_record, small_weights, write_small
+
+
+def seal(folder: Path, name: str) -> None:
+    """Makes model.json vouch for a file as it is now: what an attacker would do."""
+    record = json.loads((folder / "model.json").read_text())
+    record["files"][name] = hashlib.sha256((folder / name).read_bytes()).hexdigest()
+    (folder / "model.json").write_text(json.dumps(record))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    write_small(tmp_path / "small")
+    return tmp_path / "small"
+
+
+def test_what_is_written_is_read(folder):
+    model = artifact.load_artifact(folder)
+    for member, written in zip(model.weights, small_weights(), strict=True):
+        assert member.keys() == written.keys()
+        assert all(torch.equal(member[name], written[name]) for name in written)
+    assert model.record.calibration == small_record().calibration
+    assert model.stars.folds_of(STARS).tolist() == FOLDS.tolist()
+    assert model.stars.folds_of(np.array(["TIC 99", "KIC 1"])).tolist() == [-1, -1]
+    assert not model.network(0).training
+
+
+def test_the_id_stands_for_every_bit(folder, tmp_path):
+    first = artifact.load_artifact(folder).id
+    assert write_small(tmp_path / "again") == first
+    weights = small_weights()
+    weights[2]["logit.bias"] += 1e-3
+    stars = artifact.know_stars(STARS, FOLDS)
+    assert artifact.write_artifact(tmp_path / "other", small_record(), weights, stars, "# small\n") != first
+
+
+def test_rounded_weights_lose_nothing_on_the_way():
+    network = {"a": torch.randn(3, 4), "b": torch.randn(5), "n": torch.tensor(3)}
+    rounded = artifact.round_weights(network)
+    assert torch.equal(rounded["a"].half().float(), rounded["a"])
+    assert torch.equal(rounded["b"], network["b"])
+    assert torch.allclose(rounded["a"], network["a"], rtol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["weights.safetensors", "stars.safetensors", "CARD.md"])
+def test_a_damaged_or_missing_file_is_named(folder, name):
+    content = bytearray((folder / name).read_bytes())
+    content[-1] ^= 1
+    (folder / name).write_bytes(content)
+    with pytest.raises(UsageError, match=rf"{name}: damaged or altered"):
+        artifact.load_artifact(folder)
+    (folder / name).unlink()
+    with pytest.raises(UsageError, match=rf"cannot read .*{name}: no such file"):
+        artifact.load_artifact(folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"format": 2}, "format: input should be 1"),
+        ({"kind": "transformer"}, "kind: input should be 'resnet1d'"),
+        ({"members": []}, "members: "),
+        ({"threshold": 2}, "threshold: "),
+        ({"surprise": 1}, "surprise: extra inputs"),
+        ({"files": {}}, "files: no sha256 of weights.safetensors"),
+        ({"network": {"global_bins": 10**9}}, r"network\.global_bins: "),
+        ({"network": {"channels": [10**6]}}, "channels are 1 to 1024"),
+        ({"inputs": {"scalars": []}}, "0 names for 2 scalars"),
+        ({"fold_calibrations": []}, "one calibration for each fold"),
+        ({"files": {"../../etc/passwd": "0" * 64}}, "'../../etc/passwd' is no name of a model's file"),
+        ({"files": {"/etc/passwd": "0" * 64}}, "is no name of a model's file"),
+    ],
+)
+def test_a_model_json_that_says_nonsense_is_refused(folder, change, words):
+    record = json.loads((folder / "model.json").read_text())
+    for key, value in change.items():
+        merge = isinstance(value, dict) and value
+        record[key] = {**record[key], **value} if merge else value
+    (folder / "model.json").write_text(json.dumps(record))
+    with pytest.raises(UsageError, match=words):
+        artifact.load_artifact(folder)
+
+
+def test_what_is_no_json_is_refused(folder):
+    (folder / "model.json").write_bytes(b"\x80\x04")
+    with pytest.raises(UsageError, match=r"model\.json: invalid json"):
+        artifact.load_artifact(folder)
+
+
+def test_weights_of_another_network_are_refused(folder):
+    weights = safetensors.torch.load_file(folder / "weights.safetensors")
+    cases = {
+        "logit.weight does not fit": {"001.logit.weight": torch.zeros(2, 8)},
+        "logit.bias holds NaN": {"002.logit.bias": torch.tensor([torch.nan])},
+        "belongs to none of the 4 members": {"009.logit.bias": torch.zeros(1)},
+        "extra does not fit": {"000.extra": torch.zeros(1)},
+    }
+    for words, change in cases.items():
+        safetensors.torch.save_file(weights | change, folder / "weights.safetensors")
+        seal(folder, "weights.safetensors")
+        with pytest.raises(UsageError, match=words):
+            artifact.load_artifact(folder)
+
+
+@pytest.mark.parametrize("name", ["weights.safetensors", "stars.safetensors"])
+def test_a_pickle_in_place_of_weights_is_never_run(folder, name, tmp_path):
+    (folder / name).write_bytes(pickle.dumps(Trap(tmp_path / "sprung")))
+    seal(folder, name)
+    with pytest.raises(UsageError, match=f"{name}: not a safetensors file"):
+        artifact.load_artifact(folder)
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_stars_without_order_are_refused(folder):
+    for star in (torch.tensor([3, 2, 1]), torch.tensor([1, 1, 2])):
+        tensors = {"star": star, "fold": torch.zeros(3, dtype=torch.uint8)}
+        safetensors.torch.save_file(tensors, folder / "stars.safetensors")
+        seal(folder, "stars.safetensors")
+        with pytest.raises(UsageError, match="stars must rise"):
+            artifact.load_artifact(folder)
+
+
+class Trap:
+    """Makes a file when it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
+
+
+PARTS = {
+    "forest": lambda rows: IsolationForest(n_estimators=5, random_state=0).fit(rows),
+    "outliers": lambda rows: LocalOutlierFactor(novelty=True).fit(rows),
+    "trees": lambda rows: HistGradientBoostingClassifier(max_iter=3).fit(rows, rows[:, 0] > 0),
+}
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_parts_of_scikit_learn_come_back(tmp_path, name):
+    rows = np.random.default_rng(0).normal(size=(80, 3))
+    part = PARTS[name](rows)
+    write_small(tmp_path / "small", **{name: part})
+    read = artifact.load_artifact(tmp_path / "small").parts[name]
+    assert np.array_equal(read.predict(rows), part.predict(rows))
+
+
+def test_a_part_of_any_other_type_is_refused_before_it_is_made(folder, tmp_path):
+    part = folder / "forest.skops"
+    part.write_bytes(skops.io.dumps(Trap(tmp_path / "sprung")))
+    seal(folder, "forest.skops")
+    with pytest.raises(UsageError, match=r"forest\.skops: holds types that no model may: "):
+        artifact.load_artifact(folder)
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_what_is_no_skops_file_is_refused(folder):
+    part = folder / "forest.skops"
+    part.write_bytes(pickle.dumps(Trap(folder / "sprung")))
+    seal(folder, "forest.skops")
+    with pytest.raises(UsageError, match=r"forest\.skops: not a skops file"):
+        artifact.load_artifact(folder)
+    with zipfile.ZipFile(part, "w") as packed:
+        packed.writestr("other.json", "{}")
+    seal(folder, "forest.skops")
+    with pytest.raises(UsageError, match=r"forest\.skops: not a skops file"):
+        artifact.load_artifact(folder)
+
+
+def test_an_older_model_is_replaced_and_anything_else_is_not(folder, tmp_path):
+    write_small(folder)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["small"]
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "thesis.tex").write_text("mine")
+    with pytest.raises(UsageError, match="holds something else than a model"):
+        write_small(other)
+    with pytest.raises(UsageError, match="is a file"):
+        write_small(other / "thesis.tex")
+    assert (other / "thesis.tex").read_text() == "mine"
+
+
+def test_a_failure_while_writing_leaves_the_older_model(folder, tmp_path, monkeypatch):
+    before = artifact.load_artifact(folder).id
+
+    def full(handle):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(SurveyError, match="no space left"):
+        write_small(folder)
+    assert artifact.load_artifact(folder).id == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["small"]
+
+
+def test_a_model_that_is_not_there(tmp_path):
+    with pytest.raises(UsageError, match=r"no model .*none: give a folder that holds model\.json"):
+        artifact.find_artifact(str(tmp_path / "none"))
