@@ -7,7 +7,7 @@ DEMO_RUN ?= runs/demo
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
-.PHONY: help demo test check verify bench bench-gpu notebook clean
+.PHONY: help demo test check verify browser bench bench-gpu notebook clean
 
 help:
 	@echo "make demo     set up, then search 64 simulated stars: ranked candidates, found and injected signals"
@@ -25,8 +25,13 @@ demo: $(VENV)/.runtime
 test: $(VENV)/.test
 	$(BIN)/python -m pytest -m "not verify"
 
-verify: $(VENV)/.test
+verify: $(VENV)/.test browser
 	$(BIN)/python -m pytest -m verify
+
+# Pages are tested in Debian's Chromium; where it cannot be had, those tests say so and are skipped.
+browser:
+	@command -v chromium >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; } \
+		|| echo "no Chromium: the pages are not tested in a browser"
 
 check: $(VENV)/.test
 	$(BIN)/ruff check .

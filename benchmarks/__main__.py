@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks import detrend, end_to_end, growth, recovery, scale, search
+from benchmarks import detrend, end_to_end, growth, recovery, scale, search, vetting
 from benchmarks.machine import describe_machine
 
 FOLDER = Path(__file__).parent
@@ -120,6 +120,7 @@ BENCHMARKS = {
     "recovery": Benchmark(recovery.measure, recovery.render, recovery.draw),
     "end_to_end": Benchmark(lambda _: end_to_end.measure(), _end_to_end),
     "detrend": Benchmark(lambda _: detrend.measure(), _detrend),
+    "vetting": Benchmark(lambda _: vetting.measure(), vetting.render),
     "scale": Benchmark(lambda _: scale.measure(), _scale),
 }
 

@@ -35,7 +35,9 @@ from benchmarks.samples import SAMPLES, Sample, Star, make_star
 from benchmarks.simulated import Transits
 from survey.config import Config
 from survey.signals.search import FlatCurve, Tce, find_tces
-from survey.signals.vetting import judge
+from survey.signals.variability import Variability
+from survey.signals.vetting import judge, vet
+from survey.stars import lightcurve
 
 Figures = dict[str, Any]
 Floats = NDArray[np.float64]
@@ -69,15 +71,16 @@ def survey_tces(curves: Sequence[FlatCurve], shortest: float, longest: float) ->
     """The first event of the whole search, refined and on its true harmonic."""
     search = {"period_min": shortest, "period_max": longest, "threshold": FLOOR, "max_tces": 1}
     config = Config.model_validate({"search": search, "gate": {"mes": FLOOR}})
-    return [_first_event(tces, config) for tces in find_tces(curves, config)]
+    return [_first_event(curve, tces, config) for curve, tces in zip(curves, find_tces(curves, config), strict=True)]
 
 
-def _first_event(tces: Sequence[Tce], config: Config) -> Event:
-    flags = judge(tces, config.gate)
-    for tce, raised in zip(tces, flags, strict=True):
+def _first_event(curve: FlatCurve, tces: Sequence[Tce], config: Config) -> Event:
+    reports = vet(curve, tces, lightcurve.Star(), Variability(), config.gate)
+    for tce, report in zip(tces, reports, strict=True):
         if tce.period is not None:
             fap = 1.0 if tce.fap is None else tce.fap
-            return Event(tce.period, tce.epoch, tce.duration_h / 24, tce.mes, tce.sde or 0.0, fap, not raised)
+            passed = judge(report.checks, config.gate).is_candidate
+            return Event(tce.period, tce.epoch, tce.duration_h / 24, tce.mes, tce.sde or 0.0, fap, passed)
     return Event(math.nan, math.nan, math.nan, 0.0)
 
 
@@ -158,7 +161,7 @@ def _path(folder: Path, key: str, method: str) -> Path:
 
 
 STARS = ("benchmarks/samples.py", "benchmarks/simulated.py", "benchmarks/quiet.py", "survey/signals/detrend.py")
-SEARCH = ("survey/signals/search/*.py", "survey/signals/vetting.py")
+SEARCH = ("survey/signals/search/*.py", "survey/signals/vetting/*.py")
 RIVALS = ("benchmarks/contestants.py",)
 
 

@@ -17,7 +17,7 @@ if os.environ.get(FORBID_SKIPS):
     # Where a run decides whether a change is taken, it must not hang on the draw of a property test.
     hypothesis.settings.load_profile("repeatable")
 
-EXPECTED_SKIPS = ("no GPU",)
+EXPECTED_SKIPS = ("no GPU", "no Chromium")
 """Reasons that begin like this stay skips even then."""
 
 

@@ -5,6 +5,7 @@ import io
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -117,7 +118,7 @@ COMMANDS = dict(walk((), typer.main.get_command(app)))
 
 def test_all_commands_are_there() -> None:
     assert {" ".join(name) for name in COMMANDS if name} >= {
-        *("sweep", "status", "candidates", "score", "plot", "doctor", "cache", "catalogs", "simulate"),
+        *("sweep", "status", "candidates", "match", "score", "plot", "doctor", "cache", "catalogs", "simulate"),
         *("cache du", "cache verify", "cache prune", "catalogs fetch", "catalogs path", "catalogs list"),
         *("simulate archive", "simulate samples"),
     }
@@ -200,7 +201,7 @@ def test_a_sweep_ends_with_its_candidates_and_3_for_a_failed_fetch(swept: tuple[
     assert "Traceback" not in said.err
     assert re.search(r"5 stars: ok 3, no_data 1, fetch_failed 1", said.out)
     assert re.search(r"\d+/5 stars, \S+ stars/s", said.out)
-    assert re.search(rf"1\s+TIC 900000002 .*\n\s*2\s+{mirror.planet.target_id} ", said.out)
+    assert re.search(rf"\n\s*1\s+{mirror.planet.target_id} ", said.out)
     assert f"{mirror.planet.period:.2f}" in said.out
     assert "2 of 2 injected signals were found" in said.out
     assert f"survey candidates {run}" in said.out
@@ -274,9 +275,9 @@ def test_status_prints_the_progress_table(swept: tuple[Path, Said], survey: Call
 
 def test_candidates_as_a_table(swept: tuple[Path, Said], mirror: Mirror, survey: Callable[..., Said]) -> None:
     said = survey("candidates", swept[0], "--top", "1")
-    assert "TIC 900000002" in said.out
-    assert mirror.planet.target_id not in said.out
-    assert mirror.planet.target_id in survey("candidates", swept[0]).out
+    assert mirror.planet.target_id in said.out
+    assert "TIC 900000002" not in said.out
+    assert "TIC 900000002" in survey("candidates", swept[0]).out
 
 
 @pytest.mark.parametrize("form", ["csv", "ecsv", "votable", "parquet", "ctoi"])
@@ -303,6 +304,29 @@ def test_candidates_go_down_a_pipe(swept: tuple[Path, Said], survey: Callable[..
     said = survey("candidates", swept[0], "--format", "csv", "--top", "1")
     [row] = csv.DictReader(io.StringIO(said.out))
     assert row["rank"] == "1"
+
+
+def test_match_compares_a_finished_run_with_newer_tables(
+    swept: tuple[Path, Said], mirror: Mirror, tmp_path: Path, survey: Callable[..., Said]
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(swept[0], run)
+    said = survey("match", run)
+    assert said.code == 2
+    assert "survey catalogs fetch" in said.err
+    folder = tmp_path / "tables"
+    folder.mkdir()
+    assert survey("match", run, "--catalogs", folder).code == 2
+    planet = mirror.planet
+    epoch = 2457000 + planet.epoch + 40 * planet.period
+    row = f"7.01,{planet.target_id.split()[1]},PC,{epoch},{planet.period}"
+    (folder / "nasa_toi_2026-01-01.csv").write_text(f"toi,tid,tfopwg_disp,pl_tranmid,pl_orbper\n{row}\n")
+    said = survey("match", run, "--catalogs", folder)
+    assert said.code == 0
+    assert "rediscovered 1" in said.out
+    listed = pl.read_parquet(run / "candidates.parquet").filter(pl.col("target_id") == planet.target_id)
+    assert listed.select("novelty", "known_name").row(0) == ("rediscovered", "TOI-7.01")
+    assert "TOI-7.01" in survey("candidates", run).out
 
 
 # Score and plot
@@ -415,6 +439,15 @@ def test_a_plot_of_a_quiet_star_is_its_light_curve(mirror: Mirror, tmp_path: Pat
     said = survey("plot", "TIC 900000003", "--source", mirror.source, "--tce", "1", *QUICK)
     assert said.code == 2
     assert "no TCE 1" in said.err
+
+
+def test_a_plot_may_be_a_pdf(mirror: Mirror, tmp_path: Path, survey: Callable[..., Said]) -> None:
+    out = tmp_path / "sheet.pdf"
+    said = survey("plot", mirror.planet.target_id, "--source", mirror.source, "--out", out, *QUICK)
+    assert said.code == 0, said.err
+    assert out.read_bytes().startswith(b"%PDF")
+    assert json.loads(out.with_suffix(".json").read_text())["sheet"] == out.name
+    assert not out.with_suffix(".png").exists()
 
 
 def test_a_plot_without_data_says_why(mirror: Mirror, survey: Callable[..., Said]) -> None:

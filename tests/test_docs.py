@@ -16,7 +16,10 @@ import typer.main
 
 from survey.cli import app
 from survey.config import Config
-from survey.signals.vetting import GATE
+from survey.runs.crossmatch import FLAG_OF_KIND
+from survey.schema import STAR_CLASSES
+from survey.signals.vetting.checks import CHECKS
+from survey.signals.vetting.verdict import KINDS
 from tests.conftest import ROOT
 
 DOCS = ROOT / "docs"
@@ -28,7 +31,7 @@ COUNTS = {"S0": 27, "S1": 22, "S2": 11, "S3": 11, "S4": 12}
 
 IDS = [f"{system}.{number}" for system, count in COUNTS.items() for number in range(1, count + 1)]
 
-FLAGS = (*GATE, "variable_star")
+FLAGS = {*(check.__name__ for check in CHECKS), *KINDS, *FLAG_OF_KIND.values()}
 
 STATUSES = ("done", "part", "planned")
 
@@ -238,9 +241,13 @@ def test_the_tuning_guide_names_real_keys() -> None:
     assert not [key for key in keys if key != "run.json" and not is_config_key(key)]
 
 
-def test_the_algorithm_names_every_flag() -> None:
-    named = code_words(DOCS / "algorithm.md")
-    assert not [flag for flag in FLAGS if flag not in named]
+def test_the_vetting_guide_names_every_flag_class_and_threshold() -> None:
+    named = set(code_words(DOCS / "vetting.md"))
+    assert not FLAGS - named
+    assert not set(STAR_CLASSES) - named
+    keys = [word for word in named if re.fullmatch(r"(gate|pixels|match|search)\.[a-z_]+", word)]
+    assert len(keys) > 10
+    assert not [key for key in keys if not is_config_key(key)]
 
 
 def test_constraints_name_no_host_and_pin_what_the_project_needs() -> None:

@@ -46,7 +46,10 @@ def test_the_wheel_holds_code_presets_and_types(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     sources = [path for package in ("survey", "jobs") for path in (ROOT / package).rglob("*.py")]
     assert not [path for path in sources if str(path.relative_to(ROOT)) not in names]
-    assert {"jobs/presets/classic.toml", "survey/py.typed"} <= names
+    pages = {f"survey/runs/page/page.{ending}" for ending in ("html", "css", "js")}
+    weights = {f"survey/learning/weights/{name}/model.json" for name in ("triage", "vetting")}
+    assert weights <= names
+    assert {"jobs/presets/classic.toml", "survey/py.typed", *pages} <= names
     assert any(name.endswith("LICENSE") for name in names)
     assert not [name for name in names if name.startswith(("tests/", "docs/", "benchmarks/"))]
 
@@ -65,5 +68,7 @@ def test_the_installed_wheel_runs_the_demo(wheel: Path, tmp_path: Path) -> None:
     found, injected = map(int, said.split(" injected signals were found")[0].split("\n")[-1].split(" of "))
     assert found >= 0.9 * injected
     assert (empty / "runs" / "demo" / "candidates.parquet").is_file()
+    run(bin_ / "survey", "report", "runs/demo", "--sheets", "1", folder=empty, XDG_CACHE_HOME=str(cache))
+    assert (empty / "runs" / "demo" / "report" / "index.html").stat().st_size > 50_000
     preset = "import survey.config; print(survey.config.load('classic').search.method)"
     assert run(bin_ / "python", "-c", preset, folder=empty).strip() == "two_pass"
