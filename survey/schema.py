@@ -206,8 +206,8 @@ PIXEL_PRODUCTS_FIELD = _field("pixel_products", pa.list_(PIXEL_PRODUCT), "the pi
 LOCATED = pa.schema([*DETRENDED, *VARIABILITY_FIELDS, PIXEL_PRODUCTS_FIELD, _tces(LOCATED_TCE_FIELDS)])
 
 VERDICT_FIELDS = [
-    _field("is_candidate", pa.bool_(), "fails no test that counts for the gate"),
-    _field("flags", pa.list_(pa.string()), "the flaws that were found"),
+    _field("is_candidate", pa.bool_(), "no flaw counts for the gate; candidates.parquet knows the whole sweep"),
+    _field("flags", pa.list_(pa.string()), "the flaws that were found; in candidates.parquet those of the sweep too"),
     _field("not_transit_like", pa.bool_(), "a flaw of this class was found (classes of Thompson et al. 2018)"),
     _field("significant_secondary", pa.bool_(), "a flaw of this class was found"),
     _field("centroid_offset", pa.bool_(), "a flaw of this class was found; null: could not be measured"),
@@ -217,7 +217,8 @@ CLASS_FIELDS = [
     _field(
         "star_class",
         pa.string(),
-        "what the star's light shows (STAR_CLASSES); null where nothing stands out, and where status is not ok",
+        "what the star's own light shows (STAR_CLASSES), in candidates.parquet with what the whole sweep knows; null "
+        "where nothing stands out, and where status is not ok",
     ),
     _field("class_evidence", pa.list_(pa.string()), "why, in words"),
 ]
