@@ -1,8 +1,8 @@
 """What it costs to vet and to draw: milliseconds a star, seconds a sheet, beside exovetter.
 
 The archive's TESS 2-minute and Kepler stars are searched first; then each stage after the search is timed in CPU time
-on one core, in rounds. exovetter runs the checks that it shares with ours (odd and even depths, ModShift, SWEET,
-coverage) on the same detrended light curves and the same signals, and reports to nobody.
+on one core, in rounds. exovetter runs the checks that it shares with ours (odd and even depths, ModShift, SWEET) on the
+same detrended light curves and signals.
 
     python -m benchmarks vetting
 """
@@ -35,6 +35,7 @@ from survey.runs.stages import (
 )
 from survey.signals.search import FlatCurve, Tce
 from survey.signals.variability import measure_variability
+from survey.stars.inject import trapezoid_transit
 from survey.stars.sources import open_source
 
 ROUNDS = 3
@@ -97,24 +98,17 @@ def _vary(row: Row) -> object:
 
 
 def _exovet(curve: FlatCurve, tce: Tce) -> None:
-    """The checks of exovetter that ours has too."""
-    import astropy.units as u
-    import exovetter.const
-    import lightkurve
-    from exovetter import vetters
-    from exovetter.tce import Tce as OtherTce
+    """The checks of exovetter that ours has too, by the functions behind its vetters."""
+    from exovetter.modshift.modshift import compute_modshift_metrics
+    from exovetter.odd_even import calc_odd_even
+    from exovetter.sweet import sweet
 
-    light = lightkurve.LightCurve(time=curve.time, flux=curve.flux, flux_err=curve.flux_err)
-    other = OtherTce(
-        period=tce.period * u.day,
-        epoch=tce.epoch * u.day,
-        epoch_offset=exovetter.const.bjd,
-        duration=tce.duration_h * u.hour,
-        depth=tce.depth_ppm * exovetter.const.ppm,
-        snr=tce.snr,
-    )
-    for vetter in (vetters.OddEven(), vetters.ModShift(), vetters.Sweet(), vetters.TransitPhaseCoverage()):
-        vetter.run(other, light)
+    period, epoch, duration = tce.ephemeris
+    time, flux = curve.time.copy(), curve.flux.astype(np.float64) - 1
+    model = trapezoid_transit(time, period=period, epoch=epoch, duration=duration, depth=tce.depth_ppm / 1e6) - 1
+    calc_odd_even(time, flux, period, epoch, duration)
+    compute_modshift_metrics(time, flux, model, period, epoch, 24 * duration, show_plot=False)
+    sweet(time, flux, period, epoch, duration)
 
 
 def _sheet_seconds(described: list[Row], config: Config) -> float:
@@ -136,7 +130,7 @@ def render(figures: list[Figures]) -> str:
         "## Vetting\n",
         "CPU milliseconds a star on one core after the search, all signals together. *variation*: the star's own",
         "period and flares; *checks*: all of them, on every signal; *verdict, views*: gate, class, folds. Beside",
-        "them exovetter's odd and even depths, ModShift, SWEET and coverage on the same light curves and signals, and",
+        "them exovetter's odd and even depths, ModShift and SWEET on the same light curves and signals, and",
         "the wall time of a sheet (PNG, PDF and JSON).\n",
         "| light curves | stars | signals | variation | checks | verdict, views | exovetter | a sheet |",
         "|---|---|---|---|---|---|---|---|",
