@@ -106,11 +106,11 @@ def test_a_sweep_runs_as_a_job(head: Head, archive_here: Path, tmp_path: Path) -
     run = tmp_path / "run"
     command = [RAY, "job", "submit", f"--address={head.url}", "--working-dir=.", "--"]
     command += ["python", "-m", "jobs.sweep", f"--source=mirror:{archive_here}", f"--out={run}"]
-    folder, deadline = working_folder(tmp_path), time.monotonic() + 60
+    folder, deadline = working_folder(tmp_path), time.monotonic() + 180
     done = subprocess.run(command, cwd=folder, env=head.environment, capture_output=True, text=True)
     # A head answers before its agent takes jobs, and says to try again.
-    while done.returncode and "No available agent" in done.stderr and time.monotonic() < deadline:
-        time.sleep(1)
+    while done.returncode and "No available agent" in done.stdout + done.stderr and time.monotonic() < deadline:
+        time.sleep(2)
         done = subprocess.run(command, cwd=folder, env=head.environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     check(run)
