@@ -57,7 +57,7 @@ def answers(url: str, token: str) -> bool:
 @pytest.fixture(scope="module")
 def head() -> Iterator[Head]:
     """A head with token authentication, on loopback."""
-    gcs, dashboard, client = free_ports(3)
+    gcs, dashboard, client, agent = free_ports(4)
     folder = tempfile.mkdtemp(prefix="ray-")
     token = secrets.token_hex(16)
     environment = os.environ | {
@@ -68,6 +68,8 @@ def head() -> Iterator[Head]:
     }
     command = [RAY, "start", "--head", "--block", "--node-ip-address=127.0.0.1", f"--port={gcs}"]
     command += [f"--dashboard-port={dashboard}", f"--ray-client-server-port={client}", "--num-cpus=8"]
+    # The usual port may be that of the Ray which other tests share.
+    command += [f"--dashboard-agent-listen-port={agent}"]
     command += [f"--object-store-memory={200 << 20}", f"--temp-dir={folder}"]
     process = subprocess.Popen(command, cwd=ROOT, env=environment, start_new_session=True, stdout=subprocess.DEVNULL)
     url = f"http://127.0.0.1:{dashboard}"
