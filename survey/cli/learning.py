@@ -78,7 +78,7 @@ def train(
     survey train vetting --views views.csv --out models/vetting --seeds 1 --workers 2 --set train.patience=4
     """
     from survey.learning.train import train as train_model
-    from survey.learning.view_sets import read_views
+    from survey.learning.sets.views import read_views
 
     given = {"folds": folds, "seeds": seeds, "epochs": epochs, "inputs": inputs, "workers": workers, "gpu": gpu}
     words = [f"train.{key}={_toml(value)}" for key, value in given.items() if value is not None]
@@ -155,7 +155,7 @@ def evaluate(
     """
     from survey.learning import evaluate as measured
     from survey.learning.artifact import find_artifact, load_artifact
-    from survey.learning.view_sets import read_views
+    from survey.learning.sets.views import read_views
 
     evaluation = measured.evaluate(load_artifact(find_artifact(model)), read_views(views))
     if figure is not None:

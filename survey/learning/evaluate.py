@@ -24,7 +24,7 @@ from survey.learning.metrics import (
     roc_auc,
 )
 from survey.learning.score import score_views
-from survey.learning.view_sets import TASKS, Task, ViewSet
+from survey.learning.sets.views import TASKS, Task, ViewSet
 
 
 @dataclass(frozen=True)

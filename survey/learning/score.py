@@ -18,7 +18,7 @@ from survey.errors import UsageError
 from survey.learning.artifact import Artifact
 from survey.learning.calibrate import calibrate_by_fold
 from survey.learning.members import Examples, one_thread
-from survey.learning.view_sets import ViewSet
+from survey.learning.sets.views import ViewSet
 
 BATCH: Final = 64
 

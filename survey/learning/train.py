@@ -53,7 +53,7 @@ from survey.learning.metrics import (
 )
 from survey.learning.models.resnet1d import ResNet1D, Shape
 from survey.learning.score import make_examples, mean_over_members, score_member
-from survey.learning.view_sets import TASKS, Task, ViewSet
+from survey.learning.sets.views import TASKS, Task, ViewSet
 
 LEAST_MEASURED: Final = 0.1
 """A scalar enters a model when at least this share of the rows has it."""

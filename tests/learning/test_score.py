@@ -9,7 +9,7 @@ from survey.errors import UsageError
 from survey.learning.artifact import load_artifact
 from survey.learning.members import one_thread
 from survey.learning.score import make_examples, score_member, score_views
-from survey.learning.view_sets import read_views
+from survey.learning.sets.views import read_views
 from tests.learning.models import write_small
 from tests.learning.view_files import make_columns, write_npz
 

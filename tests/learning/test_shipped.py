@@ -7,7 +7,7 @@ import pytest
 from survey.cli import main
 from survey.learning.artifact import find_artifact, load_artifact, shipped
 from survey.learning.evaluate import evaluate
-from survey.learning.view_sets import read_views
+from survey.learning.sets.views import read_views
 
 NAMES = ("triage", "vetting")
 

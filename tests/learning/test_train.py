@@ -17,7 +17,7 @@ from survey.learning.evaluate import evaluate
 from survey.learning.fit import Job, fit_members
 from survey.learning.score import make_examples
 from survey.learning.train import append_log, make_jobs, train
-from survey.learning.view_sets import TASKS, read_views
+from survey.learning.sets.views import TASKS, read_views
 from tests.learning.test_members import SHAPE, TRAINING, VALIDATION, make_rows, same
 from tests.learning.view_files import make_columns, write_npz
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from survey.errors import UsageError
-from survey.learning.view_sets import TASKS, read_views
+from survey.learning.sets.views import TASKS, read_views
 from tests.learning.view_files import GLOBAL, LOCAL, make_columns, write_csv, write_npz
 
 

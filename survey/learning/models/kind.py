@@ -1,0 +1,48 @@
+"""What training, artifacts and scores need to know of a kind of network, so that none of them knows a network by name."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from survey.config import Frozen, TrainConfig
+from survey.learning.examples import Examples
+
+Floats = NDArray[np.floating]
+
+
+def keep_scales(network: nn.Module, examples: Examples) -> None:
+    """For networks that need nothing of the training rows before they begin."""
+
+
+def last_axis_alone(outputs: Floats) -> Floats:
+    """For networks of one output: the logits rank as they are."""
+    return outputs
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A network and how it learns. All functions are plain ones of a module, since they travel to workers by name.
+
+    shape: what `make` takes; inputs: how the inputs are made from light. Both stand in model.json, within bounds that no
+    file can use to take all memory. make: the untrained network, which maps the inputs of Examples to (n,) logits or
+    (n, d) outputs. loss: mean loss of outputs and targets. vary: a batch with its rows changed at random in ways
+    that leave the targets true, for training. reduce: (n, ...) outputs to (n,) scores that rank. blocks: parts of the
+    network from the head backwards, for fine-tuning; the first is the head. prepare: sets what the network keeps of
+    the training rows, such as scales. facts: (n,) numbers of each row by name, whose range in training is the model's
+    support: a row outside is flagged by that name.
+    """
+
+    name: str
+    shape: type[Frozen]
+    inputs: type[Frozen]
+    make: Callable[[Any], nn.Module]
+    loss: Callable[[Tensor, Tensor], Tensor]
+    vary: Callable[[Examples, np.random.Generator, TrainConfig], Examples]
+    blocks: Callable[[nn.Module], list[nn.Module]]
+    facts: Callable[[Examples], Mapping[str, Floats]]
+    prepare: Callable[[nn.Module, Examples], None] = keep_scales
+    reduce: Callable[[Floats], Floats] = last_axis_alone
