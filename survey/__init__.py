@@ -9,6 +9,10 @@ These few functions are what a notebook needs for one star; `survey sweep` is fo
     tces = survey.find_tces(curve)
     views = survey.make_views(curve, tces[0])
 
+    model = survey.load_model("triage")
+    views = survey.make_views(curve, tces[0], spec=model.inputs.view_spec)
+    survey.score_views(model, views, tces[0], star="TIC 900000001").probability
+
 Errors are those of `survey.errors`. `config` is what `survey.config.load("classic", ["search.period_max=20"])` gives;
 without one the defaults hold.
 """
@@ -24,13 +28,27 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from survey.config import Config
+    from survey.learning.anomaly import Anomalies
+    from survey.learning.artifact import Artifact
+    from survey.learning.score import Scores
     from survey.signals.search import FlatCurve, Tce
     from survey.signals.views import Views
     from survey.stars.lightcurve import LightCurve
     from survey.stars.sources import Source
     from survey.stars.targets import Target
 
-__all__ = ["detrend", "examine", "fetch", "find_tces", "fold", "make_views", "read_light_curve"]
+__all__ = [
+    "detrend",
+    "examine",
+    "fetch",
+    "find_anomalies",
+    "find_tces",
+    "fold",
+    "load_model",
+    "make_views",
+    "read_light_curve",
+    "score_views",
+]
 
 
 def fetch(
@@ -109,6 +127,47 @@ def make_views(curve: "FlatCurve", tce: "Tce", *, spec: str | None = None, confi
     return fold_views(curve.time, curve.flux, tce.ephemeris, VIEW_SPECS[spec or _config(config).views.spec])
 
 
+def load_model(name: "str | Path") -> "Artifact":
+    """A trained model: a folder, or the name of one that comes with the survey (`survey models` lists them)."""
+    from survey.learning.artifact import find_artifact, load_artifact
+
+    return load_artifact(find_artifact(str(name)))
+
+
+def score_views(model: "Artifact", views: "Views", tce: "Tce", *, star: str = "") -> "Scores":
+    """What a classifier of views says of one signal: arrays of one value, as a sweep gives them.
+
+    views: of the form that the model reads, `model.inputs.view_spec`; star: its name, so that a star that the model was
+    trained on is scored by those of its members that never saw it.
+    """
+    import numpy as np
+
+    from survey.learning.views import score_views
+    from survey.runs.scores import known_scalars
+
+    spec = model.inputs.view_spec
+    orbit, transit, other = (view[None] for view in (views.global_view, views.local_view, views.secondary_view))
+    return score_views(model, np.array([star]), orbit, transit, other, known_scalars([vars(tce)], spec), spec)
+
+
+def find_anomalies(
+    lc: "LightCurve", *, model: "str | Path" = "anomaly", star: str = "", config: "Config | None" = None
+) -> "Anomalies":
+    """What is strange in a light curve: its score, and the stretches that the windows about them agree on.
+
+    Flares and all: the light curve is detrended, not clipped. star: as in `score_views`.
+    """
+    from survey.learning import anomaly
+    from survey.learning.artifact import find_artifact
+    from survey.runs import stages
+
+    config = _config(config)
+    row = stages.row_of(lc)
+    light = stages.light_of(row | stages.detrend_row(row, config, stages.choose_window(row, config), None))
+    detector = anomaly.load_detector(find_artifact(str(model)))
+    return anomaly.find_anomalies(detector, star, light.time, light.flat, light.cadence_s)
+
+
 def examine(
     target: str,
     *,
@@ -119,7 +178,7 @@ def examine(
 ) -> dict[str, Any]:
     """All of it at once: the row that a sweep keeps of a star, with its light curve as arrays.
 
-    A star that fails gives a row too: see its `status` and `error`. The fields are those of `survey.schema.DESCRIBED`.
+    A star that fails gives a row too: see its `status` and `error`. The fields are those of `survey.schema.SCORED`.
     """
     from survey.runs import stages
 

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from survey.errors import UsageError
 
-SCIENCE_VERSION = 3
+SCIENCE_VERSION = 4
 """Raised by hand when the code changes what a number in the catalogue means or how it comes about."""
 
 Engine = Literal["auto", "numba", "jax", "numpy"]
@@ -102,16 +102,46 @@ class SearchConfig(Frozen):
     """two_pass only: periods around the peak of the first."""
     power_threshold: float | None = Field(None, ge=0)
     """two_pass only: the seeds' unscaled BLS power below which a peak is dropped (S0.20)."""
+    proposal: str | None = None
+    """A model of periods, the name of a shipped one or a folder: only periods that it proposes are tried, and those it
+    says nothing of. None: all."""
+    proposal_peaks: int = Field(8, ge=1)
+    """Periods that it proposes for a star, at most."""
 
     @pydantic.model_validator(mode="after")
     def _check_periods(self) -> Self:
         if self.period_max is not None and self.period_max <= self.period_min:
             raise ValueError(f"period_max, {self.period_max:g} d, is not above period_min, {self.period_min:g} d")
+        if self.proposal is not None and self.method != "fast_folding":
+            raise ValueError(f"{self.method} tries its own periods: no proposal can be given")
         return self
 
 
 class ViewsConfig(Frozen):
     spec: Literal["views-2048-256", "astronet-2001-201", "triage-201-61"] = "views-2048-256"
+    signals: Literal["passed", "all"] = "passed"
+    """Whose views of this form are kept: those of signals that pass the gate, or of all, to learn from."""
+
+
+class ScoreConfig(Frozen):
+    """Which models score the signals and stars of a sweep: the name of a shipped model, a folder, or none."""
+
+    triage: str | None = "triage"
+    """Transits and eclipses against the rest, by folded views."""
+    vetting: str | None = "vetting"
+    """Planets against the rest, by folded views."""
+    pixels: str | None = None
+    """Planets against the rest, by difference images."""
+    segments: str | None = None
+    """Transits in windows of the light curve, and the score of the star."""
+    periods: str | None = None
+    """How probable each period is, from the light curve."""
+    anomaly: str | None = None
+    """What is strange in the light curve."""
+    fusion: str | None = None
+    """Planets against the rest, by all that the others and the checks say."""
+    stars: Literal["signals", "all"] = "signals"
+    """Whose light curve segments, periods and anomaly look at: stars with a signal, or all."""
 
 
 class PixelsConfig(Frozen):
@@ -278,7 +308,7 @@ class RunConfig(Frozen):
 
 
 class TrainConfig(Frozen):
-    """How a classifier of views is trained and measured (`survey/learning/`); changes no number of a sweep."""
+    """How a network is trained and measured (`survey/learning/`); changes no number of a sweep."""
 
     folds: int = Field(5, ge=2)
     """Groups of stars; those of a group are scored only by members that never saw them."""
@@ -286,11 +316,18 @@ class TrainConfig(Frozen):
     """Members of the ensemble in each fold."""
     epochs: int = Field(20, ge=1)
     batch: int = Field(128, ge=2)
+    """Rows of a step, fewer where a set is small."""
     learning_rate: float = Field(4e-3, gt=0)
     """The highest, a third of the way; it rises to it and falls to nothing (one cycle)."""
     weight_decay: float = Field(1e-2, ge=0)
     patience: int = Field(8, ge=1)
     """Epochs without a better average precision on the validation stars after which a member is done."""
+    freeze_epochs: int = Field(5, ge=0)
+    """Fine-tuning: epochs in which only the head learns, at `learning_rate`."""
+    unfreeze_blocks: int = Field(2, ge=0)
+    """Fine-tuning: blocks before the head that learn with it afterwards."""
+    finetune_lr: float = Field(1e-4, gt=0)
+    """Fine-tuning: the rate of that second stage, halved whenever the validation stars see nothing better."""
     validation_share: float = Field(0.1, gt=0, lt=0.5)
     """Stars of the training folds that only decide when to stop."""
     positive_share: float | None = Field(None, gt=0, lt=1)
@@ -311,23 +348,46 @@ class TrainConfig(Frozen):
     """Tries of a training whose worker is lost; it goes on from the last epoch."""
 
 
+class AnomalyConfig(Frozen):
+    """How a detector of strange windows is trained (`survey/learning/anomaly.py`); what a sweep flags by stands in the
+    model, so that this changes no number of it."""
+
+    contamination: float = Field(0.05, gt=0, le=0.5)
+    """Share of quiet windows that are taken for strange."""
+    window: int = Field(50, ge=10, le=2000)
+    """Points of a window, after the binning."""
+    step: int = Field(10, ge=1, le=2000)
+    """Points from one window to the next."""
+    cell_minutes: float = Field(10.0, gt=0, le=1440)
+    """Faster cadences are averaged onto cells of this width."""
+    vote_threshold: float = Field(0.3, gt=0, le=1)
+    """Share of the windows over a point that must be strange to flag it."""
+    trees: int = Field(50, ge=1, le=1000)
+    neighbours: int = Field(20, ge=2, le=200)
+    windows: int = Field(1500, ge=100, le=20_000)
+    """Quiet windows that are kept, of every star about as many."""
+    seed: int = Field(0, ge=0)
+
+
 class Config(Frozen):
     fetch: FetchConfig = FetchConfig()
     clean: CleanConfig = CleanConfig()
     detrend: DetrendConfig = DetrendConfig()
     search: SearchConfig = SearchConfig()
     views: ViewsConfig = ViewsConfig()
+    score: ScoreConfig = ScoreConfig()
     gate: GateConfig = GateConfig()
     classes: ClassConfig = ClassConfig()
     pixels: PixelsConfig = PixelsConfig()
     match: MatchConfig = MatchConfig()
     run: RunConfig = RunConfig()
     train: TrainConfig = TrainConfig()
+    anomaly: AnomalyConfig = AnomalyConfig()
     engine: Engine = "auto"
 
     def science(self) -> dict[str, Any]:
         """The part that decides the numbers, as plain JSON values."""
-        return self.model_dump(mode="json", exclude={"run", "train"}) | {"science_version": SCIENCE_VERSION}
+        return self.model_dump(mode="json", exclude={"run", "train", "anomaly"}) | {"science_version": SCIENCE_VERSION}
 
     def science_hash(self) -> str:
         return hash_of(self.science())
@@ -348,6 +408,17 @@ def load(preset: str | None = None, overrides: Sequence[str] = (), *, engine: En
         _set_dotted(values, override)
     if engine is not None:
         values["engine"] = engine
+    try:
+        return Config.model_validate(values)
+    except pydantic.ValidationError as error:
+        raise UsageError(_explain(error)) from None
+
+
+def change(config: Config, overrides: Sequence[str]) -> Config:
+    """The configuration with other values, `key=value`. Raises UsageError as `load` does."""
+    values = config.model_dump()
+    for override in overrides:
+        _set_dotted(values, override)
     try:
         return Config.model_validate(values)
     except pydantic.ValidationError as error:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 STATUSES = ("ok", "no_data", "too_short", "bad_file", "fetch_failed", "failed")
 """Status words. Only `fetch_failed` is asked again on resume; `failed` is a defect of the survey itself."""
@@ -236,10 +236,75 @@ DESCRIBED = pa.schema(
     [*DETRENDED, *VARIABILITY_FIELDS, PIXEL_PRODUCTS_FIELD, *CLASS_FIELDS, _tces(DESCRIBED_TCE_FIELDS)]
 )
 
+
+def _score_fields(model: str, what: str) -> list[pa.Field]:
+    return [
+        _field(f"{model}_probability", pa.float64(), f"{what}, calibrated where the model was trained"),
+        _field(f"{model}_spread", pa.float64(), f"scatter of the members of {model}, as a probability"),
+        _field(f"{model}_score", pa.float64(), f"mean logit of the members of {model}"),
+    ]
+
+
+SIGNAL_MODELS = ("triage", "vetting", "pixels", "fusion")
+STAR_MODELS = ("segments", "periods", "anomaly")
+MODELS = ("triage", "vetting", "pixels", *STAR_MODELS, "fusion")
+"""What a sweep may score: each signal by its views, its pixels or all that is known; each star by its light curve."""
+
+SCORE_FIELDS = [
+    *_score_fields("triage", "probability of a transit or an eclipse, by the folded light"),
+    *_score_fields("vetting", "probability of a planet, by the folded light"),
+    *_score_fields("pixels", "probability of a planet, by its difference images"),
+    *_score_fields("fusion", "probability of a planet, by the other scores and the checks"),
+    _field(
+        "out_of_support", pa.list_(pa.string()), 'what the models saw nothing like in training: "triage: period", ...'
+    ),
+    _field(
+        "not_scored", pa.list_(pa.string()), 'why there is no score: "triage: no view", ...; empty where all scored'
+    ),
+]
+SCORED_TCE_FIELDS = [*DESCRIBED_TCE_FIELDS, *SCORE_FIELDS]
+
+ANOMALY = pa.struct(
+    [
+        _field("begin", pa.float64(), "first cadence, since time_zero", "d"),
+        _field("end", pa.float64(), "last cadence, since time_zero", "d"),
+        _field("n_points", pa.int32(), "strange cadences"),
+        _field("votes", pa.float64(), "share of the windows about them that are strange"),
+    ]
+)
+MODEL_USED = pa.struct(
+    [
+        _field("name", pa.string(), "what it scores: one of MODELS"),
+        _field("id", pa.string(), "sha256 of its model.json"),
+    ]
+)
+MODELS_FIELD = _field("models", pa.list_(MODEL_USED), "the models that scored this star and its signals")
+STAR_SCORE_FIELDS = [
+    _field("segment_times", pa.list_(pa.float64()), "middles of the segments that were scored, since time_zero", "d"),
+    _field("segment_probabilities", pa.list_(pa.float64()), "score of each segment, 0 to 1: a transit lies in it"),
+    _field("num_segments", pa.int32(), "segments that were scored"),
+    _field("star_score", pa.float64(), "mean of the highest segment scores"),
+    _field("star_score_max", pa.float64(), "highest segment score"),
+    _field("star_probability", pa.float64(), "probability of any transit, calibrated for the number of segments"),
+    _field("period_probs", pa.list_(pa.float64()), "weight of each bin of period, 0 to 1"),
+    _field("period_probability", pa.float64(), "probability of any planet, by the model of periods"),
+    _field("anomaly_score", pa.float64(), "how strange the strangest windows are"),
+    _field("anomalies", pa.list_(ANOMALY), "stretches of strange cadences"),
+    _field("star_out_of_support", pa.list_(pa.string()), "as out_of_support, of the models of the whole light curve"),
+    MODELS_FIELD,
+]
+SCORED = pa.schema(
+    [
+        *[field for field in DESCRIBED if field.name != "tces"],
+        *STAR_SCORE_FIELDS,
+        _tces(SCORED_TCE_FIELDS),
+    ]
+)
+
 SERIES_COLUMNS = ("time", "flux", "flux_err", "trend")
 """The long columns: they travel along the stream and are not kept in the run folder."""
 
-KEPT = pa.schema([field for field in DESCRIBED if field.name not in SERIES_COLUMNS])
+KEPT = pa.schema([field for field in SCORED if field.name not in SERIES_COLUMNS])
 """A row as `searched/` and `targets.parquet` hold it."""
 
 MATCH_FIELDS = [
@@ -265,14 +330,15 @@ MATCH_FIELDS = [
 
 CANDIDATE = pa.schema(
     [
-        _field("rank", pa.int32(), "1 is the most convincing: candidates first, then by mes", null=False),
+        _field("rank", pa.int32(), "1 is the most convincing: candidates first, then by vetting_score, then by mes", null=False),
         *[field for field in LIGHT_CURVE if field.name in ("target_id", "mission")],
-        *DESCRIBED_TCE_FIELDS,
+        *SCORED_TCE_FIELDS,
         *MATCH_FIELDS,
         *CLASS_FIELDS,
         *[KEPT.field(name) for name in ("time_zero", "n_cadences", "baseline_d", "scatter_ppm")],
         *STAR_FIELDS,
         _field("observed", pa.list_(pa.int32()), "sectors, quarters or campaigns searched"),
+        *[field for field in STAR_SCORE_FIELDS if field.name in ("star_score", "star_probability", "models")],
     ]
 )
 
@@ -295,15 +361,18 @@ FEATURES = pa.schema(
         _field("spec", pa.string(), "name of the ViewSpec", null=False),
         _field("global_view", pa.list_(pa.float32()), "one period folded"),
         _field("local_view", pa.list_(pa.float32()), "a few durations about the transit"),
+        _field("secondary_view", pa.list_(pa.float32()), "a few durations about the deepest dip elsewhere"),
         _field("global_scatter", pa.list_(pa.float32()), "scatter inside each bin of the global view"),
         _field("local_scatter", pa.list_(pa.float32()), "scatter inside each bin of the local view"),
         _field("global_empty", pa.list_(pa.bool_()), "bins without data, filled with the median"),
         _field("local_empty", pa.list_(pa.bool_()), "bins without data, filled with the median"),
         _field("scale_ppm", pa.float64(), "depth that the views were divided by", "ppm"),
+        _field("secondary_phase", pa.float64(), "of the dip in secondary_view, 0 to 1 after the transit; null: none"),
         *IMAGE_FIELDS,
     ]
 )
-"""One row a TCE whose light passes the gate: its views, and its images where there are pixels."""
+"""One row a TCE and spec: of every TCE in the specs that the models read, and of those whose light passes the gate in
+the configured one, with images where there are pixels."""
 
 
 def describe(schema: pa.Schema) -> list[tuple[str, str, str, str]]:
@@ -382,7 +451,7 @@ STAGE_TRACE = pa.struct(
     ]
 )
 TRACE = _field("trace", pa.list_(STAGE_TRACE), "what happened on the way; becomes the telemetry, never a result")
-VIEWS = _field("views", pa.list_(pa.struct(list(FEATURES)[1:])), "views of the candidates; become rows of FEATURES")
+VIEWS = _field("views", pa.list_(pa.struct(list(FEATURES)[1:])), "views of the signals; become rows of FEATURES")
 IMAGES = _field("images", pa.list_(pa.struct([TCE_FIELDS[0], *IMAGE_FIELDS])), "images; become part of the views")
 """Columns of a travelling row that the commit takes off into tables of their own."""
 
@@ -402,3 +471,16 @@ TELEMETRY = pa.schema(
     ]
 )
 """One row a target and attempt: all that may differ between equal runs."""
+
+PARQUET: dict[str, Any] = {
+    "version": "2.6",
+    "data_page_version": "1.0",
+    "compression": "zstd",
+    "compression_level": 3,
+    "data_page_size": 1 << 20,
+    "write_batch_size": 1024,
+    "use_dictionary": True,
+    "write_statistics": True,
+    "store_schema": True,
+}
+"""How files are written: pinned, so that equal rows are equal bytes."""

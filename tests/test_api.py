@@ -50,3 +50,26 @@ def test_a_file_of_ones_own_is_searched_and_folded(tmp_path: Path) -> None:
 def test_a_bare_number_is_refused_before_anything_is_fetched() -> None:
     with pytest.raises(UsageError, match="TIC"):
         survey.fetch("441462736", source="demo")
+
+
+def test_a_notebook_scores_as_a_sweep_does() -> None:
+    row = survey.examine("TIC 900000001", source="demo")
+    lc = survey.fetch("TIC 900000001", source="demo")
+    (tce, *_) = survey.find_tces(survey.detrend(lc))
+    again = survey.detrend(lc, tces=[tce])
+    for name in ("triage", "vetting"):
+        model = survey.load_model(name)
+        views = survey.make_views(again, tce, spec=model.inputs.view_spec)
+        found = survey.score_views(model, views, tce, star="TIC 900000001")
+        assert found.probability[0] == pytest.approx(row["tces"][0][f"{name}_probability"], abs=0.05)
+        assert found.score.shape == found.spread.shape == (1,)
+
+
+def test_what_is_strange_in_a_light_curve_is_found(tmp_path: Path) -> None:
+    simulate_samples(tmp_path, ("csv",), 5)
+    lc = survey.read_light_curve(tmp_path / "stellar_flares.csv", mission="tess", time_zero=2457000.0)
+    quiet = survey.read_light_curve(tmp_path / "normal_star.csv", mission="tess", time_zero=2457000.0)
+    found = survey.find_anomalies(lc)
+    assert found.score is not None
+    calm = survey.find_anomalies(quiet).score
+    assert calm is None or found.score > calm

@@ -7,10 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks import learning
 from benchmarks.contestants import Best, ofir_periods
 from benchmarks.recovery import is_found, wilson
 from benchmarks.samples import SAMPLES, SIGMA, make_star
 from benchmarks.simulated import TESS_2MIN, Transits, draw_transits, make_curve, transit_dips
+from survey.learning.artifact import shipped
+from survey.learning.models import KINDS
 
 TIME = TESS_2MIN.times(np.random.default_rng(0))
 CURVE = make_curve(TIME, np.ones(len(TIME)), SIGMA, TESS_2MIN)
@@ -73,3 +76,23 @@ def test_the_rivals_grid_drifts_by_less_than_a_transit_over_the_baseline() -> No
     drift = np.diff(periods) / periods[1:] * 27.4
     duration = 13 / 24 * (periods[1:] / 365.25) ** (1 / 3)
     assert (drift < duration).all()
+
+
+@pytest.mark.parametrize("kind", list(KINDS))
+def test_every_network_reads_and_learns_from_the_examples_of_its_benchmark(kind: str) -> None:
+    examples, network = learning.draw_examples(kind, 8), KINDS[kind].make(learning.FORMS[kind].shape)
+    loss = KINDS[kind].loss(network(*examples.inputs), examples.targets)
+    loss.backward()
+    assert math.isfinite(loss.item())
+
+
+def test_all_that_is_shipped_is_scored_and_the_report_has_a_line_for_each() -> None:
+    scoring = [
+        {"model": name, "stars_per_s": {"1": learning.score_shipped(name, 16, rounds=1), "2": 30.0}}
+        for name in shipped()
+    ]
+    training = [{"kind": kind, "examples_per_s": {"1": 10.0}} for kind in KINDS]
+    trees = {"features": 64, "rows_per_s": 100.0}
+    said = learning.render({"rows": 16, "cores": 2, "training": training, "scoring": scoring, "trees": trees})
+    assert all(f"| {name} |" in said for name in (*shipped(), *KINDS))
+    assert all(row["stars_per_s"]["1"] > 0 for row in scoring)

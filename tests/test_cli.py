@@ -118,7 +118,8 @@ COMMANDS = dict(walk((), typer.main.get_command(app)))
 
 def test_all_commands_are_there() -> None:
     assert {" ".join(name) for name in COMMANDS if name} >= {
-        *("sweep", "status", "candidates", "match", "score", "plot", "doctor", "cache", "catalogs", "simulate"),
+        *("sweep", "status", "candidates", "match", "rescore"),
+        *("score", "plot", "doctor", "cache", "catalogs", "simulate"),
         *("cache du", "cache verify", "cache prune", "catalogs fetch", "catalogs path", "catalogs list"),
         *("simulate archive", "simulate samples"),
     }
@@ -298,6 +299,33 @@ def test_candidates_for_other_programs(
         [row] = [row for row in table if row["target_id"] == mirror.planet.target_id]
         assert row["period"] == pytest.approx(mirror.planet.period, rel=1e-3)
         assert str(table["duration_h"].unit) == "h"
+
+
+def test_candidates_by_the_score_of_a_model(swept: tuple[Path, Said], survey: Callable[..., Said]) -> None:
+    said = survey("candidates", swept[0], "--by", "triage", "--threshold", "0.5", "--format", "csv")
+    rows = list(csv.DictReader(io.StringIO(said.out)))
+    assert {"target_id", "score_raw", "probability"} <= rows[0].keys()
+    assert all(float(row["probability"]) >= 0.5 and row["score_raw"] == row["triage_score"] for row in rows)
+    scores = [float(row["score_raw"]) for row in rows]
+    assert scores == sorted(scores, reverse=True)
+    every = list(csv.DictReader(io.StringIO(survey("candidates", swept[0], "--format", "csv").out)))
+    assert 0 < len(rows) <= len(every)
+    assert "prob-" in survey("candidates", swept[0], "--by", "vetting", "--top", "1").out
+    assert survey("candidates", swept[0], "--by", "fusion").code == 2
+
+
+def test_stars_by_their_score_need_a_model_of_segments(swept: tuple[Path, Said], survey: Callable[..., Said]) -> None:
+    assert survey("candidates", swept[0], "--stars", "--by", "triage").code == 2
+
+
+def test_a_run_is_rescored(swept: tuple[Path, Said], survey: Callable[..., Said], tmp_path: Path) -> None:
+    run = tmp_path / "copy"
+    shutil.copytree(swept[0], run)
+    said = survey("rescore", run, "--set", "score.triage=none")
+    assert said.code == 0
+    assert "score.triage: triage -> None" in said.out
+    assert pl.read_parquet(run / "candidates.parquet")["triage_score"].null_count() > 0
+    assert survey("rescore", run, "--set", "search.period_max=3").code == 2
 
 
 def test_candidates_go_down_a_pipe(swept: tuple[Path, Said], survey: Callable[..., Said]) -> None:

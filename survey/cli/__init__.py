@@ -13,7 +13,22 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from survey.cli import archives, cite, doctor, learning, report, runs, stars, sweep
+from survey.cli import (
+    anomalies,
+    archives,
+    cite,
+    data,
+    doctor,
+    learning,
+    models,
+    predict,
+    report,
+    rescore,
+    runs,
+    stars,
+    sweep,
+    tune,
+)
 from survey.errors import SurveyError, UsageError
 
 INTERRUPTED = 130
@@ -45,10 +60,16 @@ def begin(
 sweep.register(app)
 runs.register(app)
 report.register(app)
+rescore.register(app)
 cite.register(app)
 stars.register(app)
 archives.register(app)
+data.register(app)
 learning.register(app)
+anomalies.register(app)
+predict.register(app)
+models.register(app)
+tune.register(app)
 doctor.register(app)
 
 

@@ -1,6 +1,7 @@
 """Options that several commands share, and what they mean."""
 
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -70,6 +71,15 @@ ObservationsOption = Annotated[
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+
+
+_SETTING = re.compile(r"[a-z_]+(\.[a-z_]+)+=")
+
+
+def sort_sets(values: Sequence[str] | None) -> tuple[list[str], list[str]]:
+    """The files that --set names, and the settings, KEY=VALUE, that it overrides."""
+    settings = [value for value in values or () if _SETTING.match(value)]
+    return [value for value in values or () if not _SETTING.match(value)], settings
 
 
 def load_config(preset: str | None, overrides: Sequence[str] | None, engine: "Engine | None") -> "Config":

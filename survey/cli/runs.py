@@ -20,10 +20,12 @@ from survey.cli.tables import (
     show,
     size,
     span,
+    star_table,
 )
 from survey.errors import UsageError
 
 Form = Literal["table", "csv", "ecsv", "votable", "parquet", "ctoi"]
+ScoreName = Literal["triage", "vetting", "pixels", "fusion"]
 
 
 def register(app: typer.Typer) -> None:
@@ -106,28 +108,55 @@ def candidates(
         Path | None, typer.Option("--out", metavar="FILE", help="Where to write.", show_default="standard output")
     ] = None,
     passed: Annotated[bool, typer.Option("--passed", help="Only the signals that pass the gate.")] = False,
+    by: Annotated[
+        ScoreName | None,
+        typer.Option("--by", help="The best by this model's score, instead of by rank.", show_default=False),
+    ] = None,
+    threshold: Annotated[
+        float | None,
+        typer.Option(
+            "--threshold",
+            metavar="P",
+            min=0,
+            max=1,
+            help="Only from this probability on: of --by, else of vetting.",
+            show_default=False,
+        ),
+    ] = None,
+    stars: Annotated[bool, typer.Option("--stars", help="The stars by star_score, instead of signals.")] = False,
 ) -> None:
-    """The ranked signals of a run, candidates first: as a table, or for other programs.
+    """The ranked signals of a run, candidates first and then by score: as a table, or for other programs.
 
-    ECSV and VOTable carry units and descriptions; ctoi is ExoFOP-TESS's format for community objects of interest and
-    holds the TESS candidates only.
+    With --by or --threshold, exports have score_raw and probability beside the target. ECSV and VOTable carry units and
+    descriptions; ctoi is ExoFOP-TESS's format for community objects of interest and holds the TESS candidates only.
 
     [bold]Examples[/]
 
     survey candidates runs/demo --top 10
+
+    survey candidates runs/demo --by triage --threshold 0.9 --format csv --out best.csv
+
+    survey candidates runs/demo --stars --format csv
 
     survey candidates runs/demo --format votable --out candidates.vot
     """
     from survey.runs import exports, store
 
     run = store.load_run(root)
-    table = exports.read_candidates(run)
-    if passed:
-        table = table.filter(table.column("is_candidate"))
+    if stars:
+        if by or passed or form == "ctoi":
+            raise UsageError("--stars lists stars, not signals: leave out --by, --passed and --format ctoi")
+        table, draw = exports.read_stars(run, threshold), star_table
+    else:
+        table, draw = exports.read_candidates(run), candidate_table
+        if passed:
+            table = table.filter(table.column("is_candidate"))
+        if by or threshold is not None:
+            table = exports.rank_by(table, by or "vetting", threshold)
     total = len(table)
     if form == "table" and out is None:
         table = table.slice(0, top or SHOWN_CANDIDATES)
-        show(candidate_table(table.to_pylist()))
+        show(draw(table.to_pylist()))
         if len(table) < total:
             say(f"... and {total - len(table):,} more: --top {total}", style="dim")
         return

@@ -157,14 +157,14 @@ def score(
 
 
 def _examine(text: str, query: Query) -> dict[str, Any]:
-    """The described row of a star; a file that is no light curve has one too."""
+    """The scored row of a star; a file that is no light curve has one too."""
     from survey import schema
     from survey.runs.stages import examine, rows_of
 
     try:
         target, source = query.open(text)
     except StarError as error:
-        row = dict.fromkeys(schema.DESCRIBED.names)
+        row = dict.fromkeys(schema.SCORED.names)
         return row | {"target_id": text, "status": error.status, "error": str(error)}
     return rows_of(examine(target, query.config, source))[0]
 

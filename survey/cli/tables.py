@@ -109,6 +109,18 @@ def candidate_table(rows: Iterable[Mapping[str, Any]], *, title: str | None = No
     return table
 
 
+def star_table(rows: Iterable[Mapping[str, Any]]) -> Table:
+    """Stars by their scores."""
+    table = Table(header_style="bold", box=None, pad_edge=False)
+    table.add_column("target", no_wrap=True)
+    for head in ("segments", "star\nscore", "highest\nsegment", "prob-\nability"):
+        table.add_column(head, justify="right", no_wrap=True)
+    for row in rows:
+        scores = (row["star_score"], row["star_score_max"], row["star_probability"])
+        table.add_row(str(row["target_id"]), f"{row['num_segments']:,}", *(number(score, ".3f") for score in scores))
+    return table
+
+
 def tce_table(tces: Sequence[Mapping[str, Any]]) -> Table:
     """The TCEs of one star."""
     columns = _tce_columns()
@@ -137,6 +149,7 @@ TCE_COLUMNS: Final = (
     TceColumn("radius\n(Earth)", "planet_radius", ".2f"),
     TceColumn("MES\n", "mes", ".1f"),
     TceColumn("tran-\nsits", "n_transits", "d", spare=True),
+    TceColumn("prob-\nability", "vetting_probability", ".3f"),
 )
 
 NARROW = 100
@@ -157,7 +170,9 @@ def _add_tce_columns(table: Table, columns: Sequence[TceColumn]) -> None:
 def _tce_cells(tce: Mapping[str, Any], columns: Sequence[TceColumn]) -> list[str]:
     return [
         *(
-            "single" if column.field == "period" and tce["period"] is None else number(tce[column.field], column.form)
+            "single"
+            if column.field == "period" and tce["period"] is None
+            else number(tce.get(column.field), column.form)
             for column in columns
         ),
         verdict_words(tce),

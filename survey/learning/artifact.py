@@ -1,7 +1,7 @@
 """A trained model as a folder that can be read anywhere and trusted by nobody.
 
     model.json            what it is: task, network, inputs, members, training, figures, calibration, sha256 of the rest
-    weights.safetensors   the members' weights
+    weights.safetensors   the members' weights, if it is a network
     stars.safetensors     the stars it was trained on, as hashes, and the fold of each
     NAME.skops            parts from scikit-learn, if there are any
     CARD.md               the same for people
@@ -20,6 +20,7 @@ import shutil
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from importlib import resources
 from io import BytesIO
 from pathlib import Path
@@ -31,13 +32,14 @@ import safetensors
 import safetensors.torch
 import torch
 from numpy.typing import NDArray
-from pydantic import Field
-from torch import Tensor
+from pydantic import Field, FiniteFloat
+from torch import Tensor, nn
 
 from survey.config import Frozen
 from survey.errors import SurveyError, UsageError
 from survey.learning.calibrate import Calibration
-from survey.learning.models.resnet1d import ResNet1D, Shape
+from survey.learning.models import KINDS
+from survey.learning.models.kind import Kind
 
 MODEL: Final = "model.json"
 WEIGHTS: Final = "weights.safetensors"
@@ -48,6 +50,8 @@ SKOPS: Final = ".skops"
 LARGEST_FILE: Final = 256 << 20
 """Bytes: a model's file, packed or unpacked, is never larger."""
 
+MOST_FOLDS: Final = 256
+
 TRUSTED: Final = (
     "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
     "sklearn.metrics._dist_metrics.EuclideanDistance64",
@@ -57,36 +61,21 @@ TRUSTED: Final = (
 """Types that scikit-learn parts may hold, beside those that skops itself holds harmless: they are plain arrays inside,
 and unpacking them runs no code of the file's."""
 
+_UNREADABLE: Final = (
+    zipfile.BadZipFile, KeyError, ValueError, TypeError, AttributeError, ImportError, EOFError, MemoryError,
+    RecursionError, NotImplementedError,
+)  # fmt: skip
+"""What skops raises for a file that it cannot read, or that asks for more memory or depth than there is."""
+
+SCHEMA: Final = "schema.json"
+_PLACE = re.compile(r'("__id__": |"file": ")(\d+)((?:\.npy")?)')
+"""In a schema of skops: the number of an object."""
+
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*(\.[A-Za-z0-9]+)?")
 
 
-class ShapeRecord(Frozen):
-    """A network's shape (`resnet1d.Shape`), within bounds that no file can use to take all memory."""
-
-    global_bins: int = Field(ge=16, le=16_384)
-    local_bins: int = Field(ge=16, le=16_384)
-    secondary: bool
-    scalars: int = Field(ge=0, le=64)
-    channels: tuple[int, ...] = Field(min_length=1, max_length=8)
-    hidden: int = Field(ge=1, le=4096)
-    dropout: float = Field(ge=0, lt=1)
-
-    @pydantic.field_validator("channels")
-    @classmethod
-    def _check_channels(cls, channels: tuple[int, ...]) -> tuple[int, ...]:
-        if not all(1 <= width <= 1024 for width in channels):
-            raise ValueError("channels are 1 to 1024")
-        return channels
-
-    def shape(self) -> Shape:
-        return Shape(**self.model_dump())
-
-
-class InputsRecord(Frozen):
-    """What the network is shown: the form of the views and the scalars, in order."""
-
-    view_spec: str | None
-    scalars: tuple[str, ...]
+WITHOUT_NETWORK: Final = ("anomaly", "fusion")
+"""Kinds of models that have no members: settings and parts of scikit-learn alone, checked by those who use them."""
 
 
 class MemberRecord(Frozen):
@@ -98,33 +87,73 @@ class MemberRecord(Frozen):
 
 
 class ModelRecord(Frozen):
-    """model.json. fold_calibrations: each fitted without the stars of its fold, for scoring those; figures: measured
-    out of fold; files: sha256 of every other file."""
+    """model.json. network and inputs: settings of the kind; fold_calibrations: each fitted without the stars of its
+    fold, for scoring those; support: lowest and highest value of each fact of a row in training; missions: whose
+    light it has seen; simulated: what of its training set is, "" for nothing; base: id of the model it was fine-tuned
+    from; extra: what else its kind keeps, checked by those who use it; figures: measured out of fold; files: sha256
+    of every other file."""
 
-    format: Literal[1] = 1
+    format: Literal[2] = 2
     name: str
     task: str
     meaning: str
-    kind: Literal["resnet1d"] = "resnet1d"
-    network: ShapeRecord
-    inputs: InputsRecord
-    members: tuple[MemberRecord, ...] = Field(min_length=1, max_length=256)
-    calibration: Calibration
-    fold_calibrations: tuple[Calibration, ...]
+    kind: str
+    network: dict[str, Any]
+    inputs: dict[str, Any]
+    members: tuple[MemberRecord, ...] = Field((), max_length=256)
+    calibration: Calibration = Calibration(method="temperature")
+    fold_calibrations: tuple[Calibration, ...] = ()
+    calibrated: bool = True
+    """False for weights from elsewhere: their scores only rank."""
     threshold: float = Field(ge=0, le=1)
+    support: dict[str, tuple[FiniteFloat, FiniteFloat]] = Field(default_factory=dict, max_length=256)
+    missions: tuple[str, ...] = ()
+    simulated: str = ""
+    base: str = ""
+    extra: dict[str, Any] = Field(default_factory=dict)
     training: dict[str, Any]
     figures: dict[str, Any]
     files: dict[str, str] = Field(default_factory=dict)
 
     @pydantic.model_validator(mode="after")
     def _check_parts(self) -> "ModelRecord":
-        if len(self.inputs.scalars) != self.network.scalars:
-            raise ValueError(f"{len(self.inputs.scalars)} names for {self.network.scalars} scalars")
+        if self.kind in WITHOUT_NETWORK:
+            if self.members or self.fold_calibrations:
+                raise ValueError(f"a model of kind {self.kind} has no members and no folds")
+            return self
+        self.settings()
+        if not self.members:
+            raise ValueError("a network has at least one member")
         if len(self.fold_calibrations) != len({member.fold for member in self.members}):
             raise ValueError("there must be one calibration for each fold of the members")
         if max(member.fold for member in self.members) >= len(self.fold_calibrations):
             raise ValueError("the folds of the members must be numbered from 0 without gaps")
         return self
+
+    def settings(self) -> tuple[Kind, Any, Any]:
+        """The network's kind, shape and inputs. Raises ValueError where they are none, or out of bounds."""
+        if self.kind not in KINDS:
+            raise ValueError(f"kind: no network is called {self.kind!r}; known are {', '.join(KINDS)}")
+        kind = KINDS[self.kind]
+        shape = _validate(kind.shape, self.network, "network")
+        inputs = _validate(kind.inputs, self.inputs, "inputs")
+        kind.check(shape, inputs)
+        return kind, shape, inputs
+
+
+def _validate(form: type[Frozen], settings: Mapping[str, Any], name: str) -> Frozen:
+    try:
+        return form.model_validate(settings)
+    except pydantic.ValidationError as error:
+        raise ValueError(f"{name}.{first_words(error)}") from None
+
+
+def first_words(error: pydantic.ValidationError) -> str:
+    """What is wrong first, after the place where it is."""
+    first = error.errors()[0]
+    where, words = ".".join(map(str, first["loc"])), first["msg"].removeprefix("Value error, ")
+    words = words[:1].lower() + words[1:]
+    return f"{where}: {words}" if where else words
 
 
 @dataclass(frozen=True)
@@ -156,6 +185,12 @@ def know_stars(stars: NDArray[Any], folds: NDArray[np.uint8]) -> KnownStars:
     return KnownStars(hashes, folds[first].astype(np.uint8))
 
 
+def join_stars(first: KnownStars, second: KnownStars) -> KnownStars:
+    """The stars of both; of those in both, the fold in the first."""
+    hashes, place = np.unique(np.concatenate([first.hashes, second.hashes]), return_index=True)
+    return KnownStars(hashes, np.concatenate([first.folds, second.folds])[place])
+
+
 @dataclass(frozen=True)
 class Artifact:
     """A model as it was read: every file checked. id: sha256 of model.json; weights: of the members, in order."""
@@ -166,11 +201,37 @@ class Artifact:
     stars: KnownStars
     parts: Mapping[str, Any] = field(default_factory=dict)
 
-    def network(self, member: int) -> ResNet1D:
+    @cached_property
+    def _settings(self) -> tuple[Kind, Any, Any]:
+        if self.record.kind in WITHOUT_NETWORK:
+            raise UsageError(f"{self.record.name} is no network but of kind {self.record.kind}")
+        return self.record.settings()
+
+    @property
+    def kind(self) -> Kind:
+        """Raises UsageError for a model without a network; so do shape and inputs."""
+        return self._settings[0]
+
+    @property
+    def shape(self) -> Any:
+        return self._settings[1]
+
+    @property
+    def inputs(self) -> Any:
+        return self._settings[2]
+
+    def network(self, member: int) -> nn.Module:
         """The member's network, ready to score."""
-        network = ResNet1D(self.record.network.shape())
-        network.load_state_dict(self.weights[member])
-        return network.eval()
+        return self._networks[member]
+
+    @cached_property
+    def _networks(self) -> tuple[nn.Module, ...]:
+        """Made once: a sweep asks for them with every shard."""
+        kind, shape = self.kind, self.shape
+        networks = tuple(kind.make(shape) for _ in self.weights)
+        for network, weights in zip(networks, self.weights, strict=True):
+            network.load_state_dict(weights)
+        return tuple(network.eval() for network in networks)
 
 
 # Writing
@@ -195,11 +256,9 @@ def write_artifact(
 ) -> str:
     """Writes a model's folder in one step and returns its id; an older model there is replaced.
 
-    weights: those of `round_weights`; files: more to keep beside, such as figures. Raises UsageError where the
-    folder holds something else than a model.
+    weights: those of `round_weights`, none for a model without a network; files: more to keep beside, such as
+    figures. Raises UsageError where the folder holds something else than a model.
     """
-    import skops.io
-
     packed = {
         f"{k:03d}.{name}": value.half() if value.ndim >= 2 and value.is_floating_point() else value.contiguous()
         for k, member in enumerate(weights)
@@ -208,18 +267,35 @@ def write_artifact(
     places = {"star": torch.from_numpy(stars.hashes), "fold": torch.from_numpy(stars.folds)}
     contents = (
         dict(files or {})
-        | {
-            WEIGHTS: safetensors.torch.save(packed),
-            STARS: safetensors.torch.save(places),
-            CARD: card.encode(),
-        }
-        | {f"{name}{SKOPS}": skops.io.dumps(part) for name, part in (parts or {}).items()}
+        | ({WEIGHTS: safetensors.torch.save(packed)} if weights else {})
+        | {STARS: safetensors.torch.save(places), CARD: card.encode()}
+        | {f"{name}{SKOPS}": _pack_part(part) for name, part in (parts or {}).items()}
     )
     digests = {name: hashlib.sha256(content).hexdigest() for name, content in sorted(contents.items())}
     whole = record.model_copy(update={"files": digests})
     contents[MODEL] = json.dumps(whole.model_dump(mode="json"), indent=1, allow_nan=False).encode() + b"\n"
     _replace_folder(Path(folder), contents)
     return hashlib.sha256(contents[MODEL]).hexdigest()
+
+
+def _pack_part(part: Any) -> bytes:
+    """A scikit-learn part as skops keeps it, the same bytes for the same part: skops names its arrays by where they lay
+    in memory, and a zip file holds the time of day."""
+    import skops.io
+
+    with zipfile.ZipFile(BytesIO(skops.io.dumps(part))) as packed:
+        contents = {name: packed.read(name) for name in packed.namelist()}
+    schema = json.loads(contents.pop(SCHEMA))
+    places: dict[str, int] = {}
+    text = _PLACE.sub(
+        lambda found: found[1] + str(places.setdefault(found[2], len(places))) + found[3], json.dumps(schema)
+    )
+    named = {f"{places[name.removesuffix('.npy')]}.npy": content for name, content in contents.items()}
+    steady = BytesIO()
+    with zipfile.ZipFile(steady, "w", zipfile.ZIP_DEFLATED) as packed:
+        for name, content in [*sorted(named.items()), (SCHEMA, text.encode())]:
+            packed.writestr(zipfile.ZipInfo(name), content, zipfile.ZIP_DEFLATED)
+    return steady.getvalue()
 
 
 def _replace_folder(folder: Path, contents: Mapping[str, bytes]) -> None:
@@ -280,12 +356,10 @@ def load_artifact(folder: str | Path) -> Artifact:
     try:
         record = ModelRecord.model_validate_json(content)
     except pydantic.ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise UsageError(f"{folder / MODEL}: {where + ': ' if where else ''}{first['msg'].lower()}") from None
-    contents = _read_files(folder, record.files)
-    weights = _unpack_weights(contents[WEIGHTS], record, folder / WEIGHTS)
-    stars = _unpack_stars(contents[STARS], len(record.fold_calibrations), folder / STARS)
+        raise UsageError(f"{folder / MODEL}: {first_words(error)}") from None
+    contents = _read_files(folder, record)
+    weights = _unpack_weights(contents[WEIGHTS], record, folder / WEIGHTS) if record.members else ()
+    stars = _unpack_stars(contents[STARS], len(record.fold_calibrations) or MOST_FOLDS, folder / STARS)
     parts = {
         name.removesuffix(SKOPS): _load_part(part, folder / name)
         for name, part in contents.items()
@@ -304,12 +378,13 @@ def _read(folder: Path, name: str) -> bytes:
         raise UsageError(f"cannot read {path}: {(error.strerror or str(error)).lower()}") from None
 
 
-def _read_files(folder: Path, files: Mapping[str, str]) -> dict[str, bytes]:
-    lacking = [name for name in (WEIGHTS, STARS, CARD) if name not in files]
+def _read_files(folder: Path, record: ModelRecord) -> dict[str, bytes]:
+    wanted = (WEIGHTS, STARS, CARD) if record.members else (STARS, CARD)
+    lacking = [name for name in wanted if name not in record.files]
     if lacking:
         raise UsageError(f"{folder / MODEL}: files: no sha256 of {', '.join(lacking)}")
     contents = {}
-    for name, digest in files.items():
+    for name, digest in record.files.items():
         if not _FILE_NAME.fullmatch(name):
             raise UsageError(f"{folder / MODEL}: files: {name!r} is no name of a model's file")
         contents[name] = _read(folder, name)
@@ -329,12 +404,17 @@ def _unpack_weights(content: bytes, record: ModelRecord, path: Path) -> tuple[di
     members: tuple[dict[str, Tensor], ...] = tuple({} for _ in record.members)
     for name, value in _tensors(content, path).items():
         number, _, tensor = name.partition(".")
-        if not number.isdigit() or int(number) >= len(members):
+        if not number.isdecimal() or int(number) >= len(members):
             raise UsageError(f"{path}: {name!r} belongs to none of the {len(members)} members")
+        if value.dtype not in (torch.float16, torch.float32, torch.int64):
+            raise UsageError(f"{path}: {name} holds {value.dtype}, not float16, float32 or int64")
         if not torch.isfinite(value).all():
             raise UsageError(f"{path}: {name} holds NaN or infinity")
         members[int(number)][tensor] = value.float() if value.is_floating_point() else value
-    wanted = {name: value.shape for name, value in ResNet1D(record.network.shape()).state_dict().items()}
+    kind, shape, _ = record.settings()
+    # A network on the meta device takes no memory, whatever size the file pretends it has.
+    with torch.device("meta"):
+        wanted = {name: value.shape for name, value in kind.make(shape).state_dict().items()}
     for k, member in enumerate(members):
         found = {name: value.shape for name, value in member.items()}
         wrong = sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name))
@@ -367,5 +447,5 @@ def _load_part(content: bytes, path: Path) -> Any:
         if foreign:
             raise UsageError(f"{path}: holds types that no model may: {', '.join(foreign[:3])}")
         return skops.io.loads(content, trusted=list(TRUSTED))
-    except (zipfile.BadZipFile, KeyError, ValueError, TypeError, AttributeError, ImportError) as error:
+    except _UNREADABLE as error:
         raise UsageError(f"{path}: not a skops file ({error})") from None

@@ -1,24 +1,11 @@
 """The model card: for people who want to know what a score is worth before they trust it (Mitchell et al. 2019)."""
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from survey.learning.artifact import ModelRecord
 from survey.learning.evaluate import interval_words
-
-SOURCES: Final = {
-    "b36efae813a54779": (
-        "Real TESS light curves of sectors 1-5, events found and labelled by eye by Yu et al. (2019, "
-        "AJ 158, 25); from the repository yuliang419/Astronet-Vetting (GPL); TESS data are in the public domain",
-        "Labels are of 2019: some candidates were since found to be false positives. J merges stellar variation with "
-        "systematics.",
-    ),
-    "782a511738e9ecae": (
-        "Real TESS light curves, labelled events of Rao et al. (2021, MNRAS 502, 2845); from the repository "
-        "ExoplanetML/Nigraha (MIT); TESS data are in the public domain",
-        "Labels come from several lists; FP are community dispositions of 2020.",
-    ),
-}
-"""Known files of views by the first 16 digits of their sha256: where they come from, their licence, their limits."""
+from survey.learning.models import KINDS
 
 CARD: Final = """# {name}
 
@@ -26,16 +13,11 @@ Tells {meaning}.
 
 | | |
 |---|---|
-| network | residual, on views of {global_bins} and {local_bins} bins{secondary} |
-| members | {count}, of {parameters:,} weights each |
-| views | {view_spec} |
-| scalars | {scalars}; each may be missing |
-| trained on | {views}: {rows:,} rows of {stars:,} stars ({kinds}), {copies:,} exact copies dropped |
-| positives | {positives:,} rows, base rate {base_rate:.3f} |
+{facts}
 
 ## Data and licence
 
-{source} The weights are under the licence of this program.
+{source} {simulated} The weights are under the licence of this program.
 
 ## How well it does
 
@@ -53,44 +35,66 @@ Calibration and threshold were fitted, for these figures, on the other folds; th
 - A probability holds for signals as they were in the training set, with its base rate of {base_rate:.3f}. Where
   positives are rarer, the odds p / (1 - p) have to be multiplied by the odds of the rate there over those of the rate
   here.
-- It has seen the light curve alone: neither pixels nor neighbours. A blend looks like a planet to it.
 {limits}
 """
 
 REAL: Final = "Nothing in training or measurement was simulated."
 
-OWN: Final = "The user's own labelled views; whether they are of real stars or simulated, the file does not say."
+SIMULATED: Final = "Simulated, in training and in these figures: {}."
 
 
 def make_card(record: ModelRecord) -> str:
-    """CARD.md of a model: data, licence, figures, limits."""
-    facts, figures, network = record.training, record.figures, record.network
-    known = SOURCES.get(facts["views_sha256"][:16])
-    source, caveat = (f"{known[0]}. {REAL}", known[1]) if known else (OWN, "")
-    notes = [note for note in (caveat, *facts["notes"]) if note]
+    """CARD.md of a network: data, licence, figures, limits."""
+    facts, figures = record.training, record.figures
+    limits = (*KINDS[record.kind].limits, *facts["notes"])
     return CARD.format(
         name=record.name,
         meaning=record.meaning,
-        global_bins=network.global_bins,
-        local_bins=network.local_bins,
-        secondary=", with a secondary view" if network.secondary else "",
-        count=len(record.members),
-        parameters=facts["weights"],
-        view_spec=record.inputs.view_spec or "a form of its own, as in the training file",
-        scalars=", ".join(record.inputs.scalars) or "none",
-        views=facts["views"],
-        rows=facts["rows"],
-        stars=facts["stars"],
-        kinds=", ".join(f"{kind} {count:,}" for kind, count in facts["kinds"].items()),
-        copies=facts["copies_dropped"],
-        positives=figures["positives"],
-        base_rate=figures["base_rate"],
-        source=source,
+        facts="\n".join(f"| {name} | {value} |" for name, value in _fact_rows(record)),
+        source=facts["source"],
+        simulated=SIMULATED.format(record.simulated) if record.simulated else REAL,
         folds=facts["settings"]["folds"],
         seeds=facts["settings"]["seeds"],
         figures="\n".join(f"| {name} | {value} |" for name, value in figure_rows(figures)),
-        limits="\n".join(f"- {note}" for note in notes),
+        base_rate=figures["base_rate"],
+        limits="\n".join(f"- {limit}" for limit in limits),
     )
+
+
+def _fact_rows(record: ModelRecord) -> list[tuple[str, str]]:
+    facts, figures = record.training, record.figures
+    support = {name: f"{low:.4g} to {high:.4g}" for name, (low, high) in record.support.items()}
+    rows = [
+        ("network", f"{record.kind}: {KINDS[record.kind].words}; {setting_words(record.network)}"),
+        ("members", f"{len(record.members)}, of {facts['weights']:,} weights each"),
+        ("inputs", setting_words(record.inputs)),
+        ("trained on", f"{facts['set']}: {facts['rows']:,} rows of {facts['stars']:,} stars"),
+        ("missions", ", ".join(record.missions)),
+        ("simulated", record.simulated or "nothing"),
+        ("positives", f"{figures['positives']:,} rows, base rate {figures['base_rate']:.3f}"),
+        ("the set", setting_words(facts["facts"])),
+        ("range of all but 0.2% of the rows", setting_words(support)),
+    ]
+    if record.base:
+        rows.insert(1, ("fine-tuned from", record.base))
+    return [(name, value) for name, value in rows if value]
+
+
+def setting_words(settings: Mapping[str, Any]) -> str:
+    """global bins 201, secondary yes, scalars period and snr"""
+    return ", ".join(f"{name.replace('_', ' ')} {_word(value)}" for name, value in settings.items())
+
+
+def _word(value: Any) -> str:
+    if isinstance(value, bool) or value is None:
+        return {True: "yes", False: "no", None: "none"}[value]
+    if isinstance(value, Mapping):
+        return f"({setting_words(value)})"
+    if isinstance(value, list | tuple):
+        return " ".join(map(_word, value)) or "none"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def figure_rows(figures: dict[str, Any]) -> list[tuple[str, str]]:
@@ -99,18 +103,27 @@ def figure_rows(figures: dict[str, Any]) -> list[tuple[str, str]]:
         ("average precision", interval_words(figures["average_precision"])),
         ("base rate, lift", f"{figures['base_rate']:.4f}, {figures['lift']:.1f}"),
         ("area under the ROC curve", interval_words(figures["roc_auc"])),
-        (f"at the threshold {figures['threshold']:.3f}", _decision_words(figures)),
-        ("confusion (TP, FP, FN, TN)", _confusion_words(figures)),
-        ("Brier score, ECE", f"{figures['brier']:.4f}, {figures['ece']:.4f}"),
+        *_chance_rows(figures),
     ]
     if "by_fold" in figures:
         rows[1:1] = [("average precision by fold", _fold_words(figures))]
     if "floor" in figures:
-        rows.append(("boosted trees, same inputs and folds", _floor_words(figures)))
-    if "views_alone" in figures:
-        rows.append(("average precision by fold, scalars hidden", _fold_words(figures["views_alone"])))
-        rows.append(("boosted trees on views alone", _floor_words(figures["views_alone"])))
+        rows.append((figures["floor"].get("name", "boosted trees, same inputs and folds"), _floor_words(figures)))
+    if "blind" in figures:
+        rows.append(("average precision by fold, scalars hidden", _fold_words(figures["blind"])))
+        rows.append(("boosted trees, scalars left out", _floor_words(figures["blind"])))
+    rows += [(name.replace("_", " "), _word(value)) for name, value in figures.get("more", {}).items()]
     return rows
+
+
+def _chance_rows(figures: dict[str, Any]) -> list[tuple[str, str]]:
+    if figures["brier"] is None:
+        return [("probabilities", "none: the model was never calibrated, its scores only rank")]
+    return [
+        (f"at the threshold {figures['threshold']:.3f}", _decision_words(figures)),
+        ("confusion (TP, FP, FN, TN)", _confusion_words(figures)),
+        ("Brier score, ECE", f"{figures['brier']:.4f}, {figures['ece']:.4f}"),
+    ]
 
 
 def _decision_words(figures: dict[str, Any]) -> str:

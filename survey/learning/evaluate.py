@@ -1,4 +1,4 @@
-"""What a model is worth on labelled views: one table of figures with intervals over stars, and one figure."""
+"""What a model is worth on labelled rows: one table of figures with intervals over stars, and one figure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from survey.errors import UsageError
 from survey.learning.artifact import Artifact
+from survey.learning.lesson import Lesson, Scored, read_for
 from survey.learning.metrics import (
     DRAWS,
     Interval,
@@ -23,8 +24,11 @@ from survey.learning.metrics import (
     reliability,
     roc_auc,
 )
-from survey.learning.score import score_views
-from survey.learning.sets.views import TASKS, Task, ViewSet
+from survey.learning.score import score_rows
+
+UNKNOWN_STARS: Final = (
+    "The model was trained elsewhere, on which stars is not known: where on these, the figures flatter it."
+)
 
 
 @dataclass(frozen=True)
@@ -49,11 +53,11 @@ def measure(
 ) -> dict[str, Any]:
     """All figures of a set of rows as JSON values: ranking by score, decisions and calibration by probability.
 
-    threshold: on the probability, chosen on other rows. Intervals: 95%, of a bootstrap over stars.
+    threshold: on the probability, chosen on other rows. Intervals: 95%, of a bootstrap over stars. What takes
+    probabilities is None where they are NaN, as those of a model that was never calibrated are.
     """
     base_rate = float(labels.mean())
     precision = bootstrap(average_precision, labels, scores, stars, draws=draws)
-    curve = reliability(labels, probabilities)
     return {
         "rows": len(labels),
         "stars": len(np.unique(stars)),
@@ -62,6 +66,16 @@ def measure(
         "average_precision": as_row(precision),
         "lift": precision.value / base_rate,
         "roc_auc": as_row(bootstrap(roc_auc, labels, scores, stars, draws=draws)),
+        **_measure_chances(labels, probabilities, threshold),
+    }
+
+
+def _measure_chances(labels: Labels, probabilities: NDArray[np.float64], threshold: float) -> dict[str, Any]:
+    """Decisions and calibration."""
+    if np.isnan(probabilities).any():
+        return dict.fromkeys((*decide(labels, probabilities, threshold).as_row(), "brier", "ece", "reliability"))
+    curve = reliability(labels, probabilities)
+    return {
         **decide(labels, probabilities, threshold).as_row(),
         "brier": brier(labels, probabilities),
         "ece": expected_calibration_error(labels, probabilities),
@@ -81,31 +95,43 @@ def as_row(interval: Interval) -> dict[str, float | None]:
     }
 
 
-def evaluate(artifact: Artifact, views: ViewSet, task: Task | None = None, *, draws: int = DRAWS) -> Evaluation:
-    """Figures of a model on labelled views, for its own task unless another is given.
+def evaluate(artifact: Artifact, lesson: Lesson, *, draws: int = DRAWS) -> Evaluation:
+    """Figures of a model on labelled rows. Raises UsageError for rows that it cannot read, and for one class only.
 
     Stars that the model was trained on are scored by the members that never saw them; `seen_rows` counts their rows.
     """
-    if task is None:
-        if artifact.record.task not in TASKS:
-            raise UsageError(f"{artifact.record.name}: task {artifact.record.task!r}; known are {', '.join(TASKS)}")
-        task = TASKS[artifact.record.task]
-    labels = views.labels(task)
-    found = score_views(artifact, views)
+    lesson = read_for(lesson, artifact)
+    check_classes(lesson)
+    found = score_rows(artifact, lesson.examples, lesson.stars)
     figures = {
         "model": artifact.record.name,
         "model_id": artifact.id,
-        "task": task.name,
-        "meaning": task.meaning,
-        "views": views.name,
-        "views_sha256": views.sha256,
-        "copies_dropped": views.copies,
+        "task": lesson.task.name,
+        "meaning": lesson.task.meaning,
+        "set": lesson.set_name,
+        "set_sha256": lesson.set_sha256,
+        "simulated": lesson.simulated,
+        **lesson.facts,
         "seen_rows": int(found.seen.sum()),
-        "notes": list(views.notes),
-        **measure(labels, found.score, found.probability, views.stars, artifact.record.threshold, draws=draws),
-        "spread": float(found.spread.mean()),
+        "outside_rows": sum(map(bool, found.outside)),
+        "notes": [*lesson.notes, *(() if artifact.record.calibrated else (UNKNOWN_STARS,))],
+        **measure(lesson.labels, found.score, found.probability, lesson.stars, artifact.record.threshold, draws=draws),
+        "spread": float(found.spread.mean()) if artifact.record.calibrated else None,
     }
-    return Evaluation(f"{artifact.record.name} on {views.name}", figures, labels, found.score, found.probability)
+    if lesson.measure is not None:
+        folds = artifact.stars.folds_of(lesson.stars)
+        figures["more"] = lesson.measure(Scored(found.outputs, found.score, found.probability, folds))
+    title = f"{artifact.record.name} on {lesson.title}"
+    return Evaluation(title, figures, lesson.labels, found.score, found.probability)
+
+
+def check_classes(lesson: Lesson) -> None:
+    """Raises UsageError where there is nothing to tell apart."""
+    if lesson.labels.all() or not lesson.labels.any():
+        word = "positive" if lesson.labels.any() else "negative"
+        raise UsageError(
+            f"{lesson.set_name}: one class only for {lesson.task.name} ({lesson.task.meaning}): all rows are {word}"
+        )
 
 
 # Figure
@@ -158,7 +184,7 @@ def _draw_precision(axes: Any, evaluation: Evaluation) -> None:
     words = f"average precision {interval_words(figures['average_precision'])}"
     axes.step(recall, precision, where="post", color=BLUE, label=words)
     axes.axhline(figures["base_rate"], color=GREY, ls="--", label=f"base rate {figures['base_rate']:.3f}")
-    if figures["precision"] is not None and figures["recall"] is not None:
+    if figures.get("precision") is not None and figures["recall"] is not None:
         words = f"threshold {figures['threshold']:.2f}: F1 {figures['f1']:.3f}"
         axes.plot(figures["recall"], figures["precision"], "o", color="black", ms=5, label=words)
     axes.set_xlabel("recall")
@@ -178,6 +204,9 @@ def _draw_roc(axes: Any, evaluation: Evaluation) -> None:
 def _draw_reliability(axes: Any, evaluation: Evaluation) -> None:
     figures = evaluation.figures
     curve = figures["reliability"]
+    if curve is None:
+        axes.plot([0, 1], [0, 1], color=GREY, ls="--", label="not calibrated: scores only rank")
+        return
     words = f"ECE {figures['ece']:.3f}, Brier {figures['brier']:.3f}"
     axes.plot(curve["probability"], curve["share"], "o-", color=BLUE, ms=4, label=words)
     axes.plot([0, 1], [0, 1], color=GREY, ls="--", label="as promised")

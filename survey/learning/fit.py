@@ -1,6 +1,6 @@
 """Training through Ray Train: one run fits all members, on one worker or many, CPU or GPU.
 
-Small tables of views are put into Ray's memory once, as tensors; a checkpoint after every epoch holds the finished
+Small sets are put into Ray's memory once, as tensors; a checkpoint after every epoch holds the finished
 members and the state of the current one. So a worker that dies costs an epoch, and a training that was interrupted goes
 on when the same command is run again. The only module of learning that knows Ray.
 """
@@ -19,10 +19,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from survey.config import TrainConfig
+from survey.config import Frozen, TrainConfig
 from survey.errors import SurveyError, UsageError
-from survey.learning.members import Examples, Member, Progress, Team, train_member
-from survey.learning.models.resnet1d import Shape
+from survey.learning.examples import Examples
+from survey.learning.members import Member, Progress, Team, Weights, train_member
+from survey.learning.models import KINDS
 
 LOGICAL_CPUS: Final = 8
 """Of a local Ray, at least: a small machine would wait for itself."""
@@ -38,12 +39,16 @@ STATE: Final = "state.pt"
 
 @dataclass(frozen=True)
 class Job:
-    """One member to train: the fold that is held out, the seed, and rows to learn from and to stop by."""
+    """One member to train: the fold that is held out, the seed, and rows to learn from and to stop by.
+
+    start: weights to fine-tune, None to train from scratch.
+    """
 
     fold: int
     seed: int
     training: NDArray[np.intp]
     validation: NDArray[np.intp]
+    start: Weights | None = None
 
 
 @dataclass(frozen=True)
@@ -63,7 +68,8 @@ class Epoch:
 
 def fit_members(
     examples: Examples,
-    shape: Shape,
+    kind: str,
+    shape: Frozen,
     jobs: Sequence[Job],
     config: TrainConfig,
     storage: Path,
@@ -74,18 +80,20 @@ def fit_members(
 ) -> list[Member]:
     """The trained members, in the order of the jobs.
 
-    storage: folder of the checkpoints, shared by all nodes; name: of this training in it, under which it goes on;
-    address: `local` for a Ray of its own, `auto` or host:port for a cluster. Raises SurveyError where training failed.
+    kind: of the network, by its name; storage: folder of the checkpoints, shared by all nodes; name: of this training
+    in it, under which it goes on; address: `local` for a Ray of its own, `auto` or host:port for a cluster. Raises
+    SurveyError where training failed.
     """
     if config.batch < config.workers:
         raise UsageError(f"a batch of {config.batch} rows cannot be shared by {config.workers} workers")
-    with _started(address):
+    with started(address):
         import ray.train
         from ray.train.torch import TorchTrainer
 
         board = ray.remote(num_cpus=0)(Board).remote()
         task = {
             "examples": ray.put(examples),
+            "kind": kind,
             "shape": shape,
             "jobs": ray.put(list(jobs)),
             "config": config,
@@ -157,7 +165,7 @@ def _followed(board: Any, on_epoch: Callable[[Epoch], None]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _started(address: str) -> Iterator[None]:
+def started(address: str) -> Iterator[None]:
     """Ray for the length of the block; one that runs in this process already is used and left running."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_TRAIN_V2_ENABLED", "1")
@@ -213,11 +221,13 @@ def _work(task: dict[str, Any]) -> None:
         done.append(
             train_member(
                 examples,
+                KINDS[task["kind"]],
                 task["shape"],
                 job.training,
                 job.validation,
                 config,
                 (job.seed, job.fold),
+                start=job.start,
                 team=team,
                 progress=progress,
                 on_epoch=tell,

@@ -5,19 +5,15 @@ from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingClassifier
 from threadpoolctl import threadpool_limits
 
-from survey.learning.members import Examples
 
-
-def score_floor(examples: Examples, folds: NDArray[np.integer]) -> NDArray[np.float64]:
-    """(n,) out-of-fold scores (log odds) of boosted trees on views and scalars, NaN where a scalar is missing.
+def score_floor(
+    table: NDArray[np.float32], labels: NDArray[np.bool_], folds: NDArray[np.integer]
+) -> NDArray[np.float64]:
+    """(n,) out-of-fold scores (log odds) of boosted trees on (n, k) numbers, NaN where one is missing.
 
     On one thread: its threads wait for each other by spinning, which takes hours where cores are shared.
     """
-    rows = len(examples.labels)
-    parts = (examples.orbit, examples.transit, examples.scalars)
-    table = np.concatenate([part.numpy().reshape(rows, -1) for part in parts], 1)
-    labels = examples.labels.numpy() > 0.5
-    scores = np.empty(rows)
+    scores = np.empty(len(labels))
     for fold in np.unique(folds):
         held = folds == fold
         trees = HistGradientBoostingClassifier(

@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
 from sklearn.model_selection import StratifiedGroupKFold
 
 from survey.errors import UsageError
@@ -38,8 +40,9 @@ def make_folds(labels: NDArray[np.bool_], stars: Stars, count: int, seed: int = 
 def hold_back(
     labels: NDArray[np.bool_], stars: Stars, rows: NDArray[np.intp], share: float, seed: int
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """(kept, held back) of the rows: about `share` of their stars are held back."""
-    part = make_folds(labels[rows], stars[rows], max(2, round(1 / share)), seed)
+    """(kept, held back) of the rows: about `share` of their stars are held back, more where a class has few stars."""
+    fewest = min(len(np.unique(stars[rows][labels[rows] == positive])) for positive in (True, False))
+    part = make_folds(labels[rows], stars[rows], max(2, min(round(1 / share), fewest)), seed)
     return rows[part != 0], rows[part == 0]
 
 
@@ -49,7 +52,7 @@ def check_folds(folds: NDArray[np.integer], stars: Stars, names: Sequence[Stars]
     names: further (n,) names of the same rows (another catalogue's); "" where there is none. Stars that share any name
     are one star. Raises UsageError naming some that cross.
     """
-    group = _one_star(stars, names)
+    group = one_star(stars, names)
     first = np.full(int(group.max(initial=-1)) + 1, -1)
     first[group[::-1]] = folds[::-1]
     crossing = np.unique(stars[first[group] != folds])
@@ -59,21 +62,12 @@ def check_folds(folds: NDArray[np.integer], stars: Stars, names: Sequence[Stars]
         raise UsageError(f"stars cross folds, so that a model would be judged by stars it has seen: {shown}{more}")
 
 
-def _one_star(stars: Stars, names: Sequence[Stars]) -> NDArray[np.intp]:
-    """(n,) number of the star of each row, where rows that share any name are of one star."""
-    group = np.unique(stars, return_inverse=True)[1]
-    while True:
-        before = group
-        for other in names:
-            known = other != ""
-            key = np.unique(other[known], return_inverse=True)[1]
-            least = np.full(int(key.max(initial=-1)) + 1, len(stars))
-            np.minimum.at(least, key, group[known])
-            joined = group.copy()
-            joined[known] = least[key]
-            # All rows of a star follow the least of them.
-            lowest = np.arange(int(group.max(initial=-1)) + 1)
-            np.minimum.at(lowest, group, joined)
-            group = lowest[group]
-        if np.array_equal(before, group):
-            return group
+def one_star(stars: Stars, names: Sequence[Stars] = ()) -> NDArray[np.intp]:
+    """(n,) number of the star of each row, where rows that share any name, in whichever column, are of one star."""
+    count = len(stars)
+    each = np.concatenate([column.astype(str) for column in (stars, *names)])
+    rows = np.flatnonzero(each != "")
+    known, places = np.unique(each[rows], return_inverse=True)
+    links = coo_matrix((np.ones(len(rows)), (rows % max(1, count), count + places)), shape=(count + len(known),) * 2)
+    group: NDArray[np.intp] = connected_components(links, directed=False)[1][:count].astype(np.intp)
+    return group

@@ -1,8 +1,10 @@
 """One member of an ensemble: a network trained on some stars, stopped by others.
 
-Everything random is drawn anew for each epoch from the member's seeds and the epoch, so that a training that goes on
-from a checkpoint ends with the same bits as one that was never interrupted. No Ray here: `fit` says when to report, how
-many share the work and on what device.
+From scratch all of it learns at once, at a rate that rises and falls once. Fine-tuning begins with the weights of
+another member and has two stages: first the head alone, the rest frozen, then the last few blocks with it, at a low
+rate that is halved whenever the validation stars see nothing better. Everything random is drawn anew for each epoch
+from the member's seeds and the epoch, so that a training that goes on from a checkpoint ends with the same bits as one
+that was never interrupted. No Ray here: `fit` says when to report, how many share the work and on what device.
 """
 
 import contextlib
@@ -14,46 +16,28 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional
+from torch.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau
 
-from survey.config import TrainConfig
+from survey.config import Frozen, TrainConfig
+from survey.learning.examples import Examples
 from survey.learning.metrics import average_precision, roc_auc
-from survey.learning.models.resnet1d import ResNet1D, Shape
+from survey.learning.models.kind import Kind
 
 Rows = NDArray[np.intp]
 Weights = dict[str, Tensor]
 
-ROLL_ORBIT: Final = 3
-ROLL_TRANSIT: Final = 1
-"""Bins by which views are moved in training, either way: the epoch of a real signal is a little off."""
-
-VIEW_NOISE: Final = 0.02
-"""Depths of noise added to views in training."""
-
-SCALAR_NOISE: Final = 0.05
-"""Standard deviations of noise added to scalars in training."""
-
 STEADY_EPOCHS: Final = 5
 """Epochs over which the validation figure is averaged."""
 
+PLATEAU_EPOCHS: Final = 2
+PLATEAU_FACTOR: Final = 0.5
+"""In fine-tuning, the rate falls by the factor after more epochs than that without a better validation figure."""
+
+LEAST_STEPS: Final = 20
+LEAST_BATCH: Final = 8
+"""Where a set is so small that an epoch would have fewer steps than that, batches are smaller, but never than that."""
+
 SCORED_AT_ONCE: Final = 1024
-
-
-@dataclass(frozen=True)
-class Examples:
-    """Rows to learn from, as tensors: orbit (n, 1, bins), transit (n, 1 or 2, bins), scalars (n, k), labels (n,)."""
-
-    orbit: Tensor
-    transit: Tensor
-    scalars: Tensor
-    labels: Tensor
-
-    def take(self, rows: Rows | Tensor) -> "Examples":
-        index = torch.as_tensor(rows)
-        return Examples(self.orbit[index], self.transit[index], self.scalars[index], self.labels[index])
-
-    def to(self, device: torch.device) -> "Examples":
-        return Examples(*(part.to(device) for part in (self.orbit, self.transit, self.scalars, self.labels)))
 
 
 @dataclass(frozen=True)
@@ -93,14 +77,39 @@ class Progress:
     curve: list[dict[str, float]]
 
 
+@dataclass(frozen=True)
+class Stage:
+    """Epochs from `begin` up to `end`. blocks: how many parts of the network learn, counted from the head; None:
+    all."""
+
+    begin: int
+    end: int
+    rate: float
+    blocks: int | None
+
+
+def plan_stages(config: TrainConfig, *, fresh: bool) -> tuple[Stage, ...]:
+    """One stage from scratch, two for fine-tuning."""
+    if fresh:
+        return (Stage(0, config.epochs, config.learning_rate, None),)
+    frozen = min(config.freeze_epochs, config.epochs)
+    stages = (
+        Stage(0, frozen, config.learning_rate, 1),
+        Stage(frozen, config.epochs, config.finetune_lr, 1 + config.unfreeze_blocks),
+    )
+    return tuple(stage for stage in stages if stage.begin < stage.end)
+
+
 def train_member(
     examples: Examples,
-    shape: Shape,
+    kind: Kind,
+    shape: Frozen,
     training: Rows,
     validation: Rows,
     config: TrainConfig,
     seeds: Sequence[int],
     *,
+    start: Weights | None = None,
     team: Team | None = None,
     progress: Progress | None = None,
     on_epoch: Callable[[Progress], None] = lambda progress: None,
@@ -108,68 +117,144 @@ def train_member(
     """Trains to the last epoch, or until the validation rows have seen nothing better for `config.patience` epochs.
 
     What is kept is the running mean of the weights after the best epoch: that of the greatest average precision on the
-    validation rows, as a mean over that epoch and the few before it. progress: where to go on.
+    validation rows, as a mean over that epoch and the few before it. start: weights to fine-tune; progress: where to go
+    on.
     """
     team = team or Team()
     with one_thread() if team.device.type == "cpu" else contextlib.nullcontext():
-        return _train(examples, shape, training, validation, config, seeds, team, progress, on_epoch)
+        torch.manual_seed(int(np.random.default_rng(list(seeds)).integers(2**31)))
+        pupil = _Pupil(examples, kind, shape, training, config, seeds, start, team)
+        if progress is not None:
+            pupil.go_on(progress)
+        judge, held = kind.make(shape), examples.take(validation)
+        while not pupil.is_done():
+            loss = pupil.learn()
+            judge.load_state_dict(pupil.averaged)
+            figures = {"epoch": pupil.epoch, "loss": loss} | judge_examples(kind, judge, held)
+            on_epoch(pupil.note(team.agree(figures)))
+        return Member(pupil.best, pupil.best_epoch, pupil.curve)
 
 
-def _train(
-    examples: Examples,
-    shape: Shape,
-    training: Rows,
-    validation: Rows,
-    config: TrainConfig,
-    seeds: Sequence[int],
-    team: Team,
-    progress: Progress | None,
-    on_epoch: Callable[[Progress], None],
-) -> Member:
-    torch.manual_seed(int(np.random.default_rng(list(seeds)).integers(2**31)))
-    network = ResNet1D(shape).to(team.device)
-    _set_scales(network, examples.scalars[torch.as_tensor(training)])
-    optimiser = torch.optim.AdamW(network.parameters(), config.learning_rate, weight_decay=config.weight_decay)
-    steps = max(1, len(training) // config.batch)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, config.learning_rate, total_steps=config.epochs * steps + 1
-    )
-    averaged = _copy(network)
-    best, best_epoch, curve, first = averaged, -1, [], 0
-    if progress is not None:
-        network.load_state_dict(progress.weights)
-        optimiser.load_state_dict(progress.optimiser)
-        schedule.load_state_dict(progress.schedule)
-        averaged, best, best_epoch = progress.averaged, progress.best, progress.best_epoch
-        curve, first = list(progress.curve), progress.epoch + 1
-    judge = ResNet1D(shape)
-    held = examples.take(validation)
-    examples = examples.to(team.device)
-    averaged = {name: value.to(team.device) for name, value in averaged.items()}
-    shared = team.wrap(network)
-    for epoch in range(first, config.epochs):
-        if epoch - 1 - best_epoch >= config.patience:
-            break
-        draw = np.random.default_rng([*seeds, epoch])
-        torch.manual_seed(int(draw.integers(2**31)) + team.rank)
-        order = _draw_rows(draw, training, examples.labels, config.positive_share)
+class _Pupil:
+    """A network while it learns. epoch: the last one that was learnt, -1 before the first."""
+
+    def __init__(
+        self,
+        examples: Examples,
+        kind: Kind,
+        shape: Frozen,
+        training: Rows,
+        config: TrainConfig,
+        seeds: Sequence[int],
+        start: Weights | None,
+        team: Team,
+    ) -> None:
+        self.kind, self.training, self.config, self.seeds, self.team = kind, training, config, seeds, team
+        self.network = kind.make(shape).to(team.device)
+        if start is None:
+            kind.prepare(self.network, examples.take(training))
+        else:
+            self.network.load_state_dict(start)
+        self.examples = examples.to(team.device)
+        self.positive = find_positives(examples)
+        self.batch = min(config.batch, max(LEAST_BATCH, team.size, len(training) // LEAST_STEPS))
+        self.steps = max(1, len(training) // self.batch)
+        self.stages = plan_stages(config, fresh=start is None)
+        self.averaged = _copy(self.network)
+        self.best, self.best_epoch = self.averaged, -1
+        self.curve: list[dict[str, float]] = []
+        self.epoch = -1
+        self._enter(self.stages[0])
+
+    def _enter(self, stage: Stage) -> None:
+        """Lets the blocks of a stage learn, and nothing else."""
+        self.stage = stage
+        self.learning = [self.network] if stage.blocks is None else self.kind.blocks(self.network)[: stage.blocks]
+        self.network.requires_grad_(False)
+        for part in self.learning:
+            part.requires_grad_(True)
+        free = [part for part in self.network.parameters() if part.requires_grad]
+        self.optimiser = torch.optim.AdamW(free, stage.rate, weight_decay=self.config.weight_decay)
+        self.schedule: OneCycleLR | ReduceLROnPlateau
+        if stage.blocks is None:
+            self.schedule = OneCycleLR(self.optimiser, stage.rate, total_steps=self.config.epochs * self.steps + 1)
+        else:
+            self.schedule = ReduceLROnPlateau(self.optimiser, "max", PLATEAU_FACTOR, PLATEAU_EPOCHS)
+        self.shared = self.team.wrap(self.network)
+
+    def go_on(self, progress: Progress) -> None:
+        self.network.load_state_dict(progress.weights)
+        self._enter(next(stage for stage in self.stages if stage.begin <= progress.epoch < stage.end))
+        self.optimiser.load_state_dict(progress.optimiser)
+        self.schedule.load_state_dict(progress.schedule)
+        self.averaged = {name: value.to(self.team.device) for name, value in progress.averaged.items()}
+        self.best, self.best_epoch = progress.best, progress.best_epoch
+        self.curve, self.epoch = list(progress.curve), progress.epoch
+
+    def is_done(self) -> bool:
+        """The stage in which all learn that ever will is the one whose patience counts."""
+        waited = self.epoch - max(self.best_epoch, self.stages[-1].begin - 1)
+        return self.epoch + 1 >= self.config.epochs or waited >= self.config.patience
+
+    def learn(self) -> float:
+        """The mean loss of one more epoch."""
+        self.epoch += 1
+        if self.epoch >= self.stage.end:
+            self._enter(next(stage for stage in self.stages if stage.begin == self.epoch))
+        draw = np.random.default_rng([*self.seeds, self.epoch])
+        torch.manual_seed(int(draw.integers(2**31)) + self.team.rank)
+        order = draw_rows(draw, self.training, self.positive, self.config.positive_share)
         losses = []
-        for step in range(steps):
-            rows = order[step * config.batch : (step + 1) * config.batch]
-            batch = _vary(examples.take(rows), draw, config.missing_share)
-            losses.append(_learn(shared, optimiser, batch.take(np.arange(len(rows))[team.rank :: team.size]), config))
-            schedule.step()
-            _average(averaged, network, config.average)
-        judge.load_state_dict(averaged)
-        figures = team.agree({"epoch": epoch, "loss": float(torch.stack(losses).mean())} | _judge(judge, held))
-        curve.append(figures)
-        if best_epoch < 0 or _level(curve) > _level(curve[: best_epoch + 1]):
-            best, best_epoch = {name: value.detach().cpu().clone() for name, value in averaged.items()}, epoch
-        progress = Progress(
-            epoch, _copy(network), averaged, best, best_epoch, optimiser.state_dict(), schedule.state_dict(), curve
+        for step in range(self.steps):
+            rows = order[step * self.batch : (step + 1) * self.batch]
+            batch = self.kind.vary(self.examples.take(rows), draw, self.config)
+            losses.append(self._step(batch.take(np.arange(len(rows))[self.team.rank :: self.team.size])))
+            if isinstance(self.schedule, OneCycleLR):
+                self.schedule.step()
+            self._average(self.epoch * self.steps + step)
+        return float(torch.stack(losses).mean())
+
+    def _step(self, batch: Examples) -> Tensor:
+        # What is frozen keeps the running means of its batch norms too.
+        self.network.eval()
+        for part in self.learning:
+            part.train()
+        device = batch.targets.device.type
+        with torch.autocast(device, torch.bfloat16, enabled=self.config.amp and device == "cuda"):
+            outputs = self.shared(*batch.inputs)
+        loss = self.kind.loss(outputs.float(), batch.targets)
+        self.optimiser.zero_grad()
+        loss.backward()
+        self.optimiser.step()
+        return loss.detach()
+
+    def _average(self, step: int) -> None:
+        """The running mean forgets fast at first: weights from before the first steps are worth nothing."""
+        decay = min(self.config.average, (1 + step) / (10 + step))
+        for name, value in self.network.state_dict().items():
+            if value.is_floating_point():
+                self.averaged[name].lerp_(value.detach(), 1 - decay)
+            else:
+                self.averaged[name].copy_(value)
+
+    def note(self, figures: dict[str, float]) -> Progress:
+        """Keeps the weights of the epoch where its figures are the best."""
+        self.curve.append(figures)
+        if isinstance(self.schedule, ReduceLROnPlateau):
+            self.schedule.step(figures["validation_ap"])
+        if self.best_epoch < 0 or _level(self.curve) > _level(self.curve[: self.best_epoch + 1]):
+            self.best = {name: value.detach().cpu().clone() for name, value in self.averaged.items()}
+            self.best_epoch = self.epoch
+        return Progress(
+            self.epoch,
+            _copy(self.network),
+            self.averaged,
+            self.best,
+            self.best_epoch,
+            self.optimiser.state_dict(),
+            self.schedule.state_dict(),
+            self.curve,
         )
-        on_epoch(progress)
-    return Member(best, best_epoch, curve)
 
 
 def _level(curve: Sequence[dict[str, float]]) -> float:
@@ -181,82 +266,38 @@ def _copy(network: nn.Module) -> Weights:
     return {name: value.detach().clone() for name, value in network.state_dict().items()}
 
 
-def _set_scales(network: ResNet1D, scalars: Tensor) -> None:
-    """Mean and standard deviation of each scalar over the training rows that have it."""
-    for k in range(scalars.shape[1]):
-        known = scalars[:, k][~scalars[:, k].isnan()]
-        if len(known) > 1:
-            network.center[k] = known.mean()
-            network.scale[k] = known.std().clamp(min=1e-6)
+def find_positives(examples: Examples) -> NDArray[np.bool_]:
+    """(n,) rows with any target above 0."""
+    return (examples.targets.reshape(len(examples), -1) > 0).any(1).cpu().numpy()
 
 
-def _draw_rows(draw: np.random.Generator, rows: Rows, labels: Tensor, positive_share: float | None) -> Rows:
+def draw_rows(draw: np.random.Generator, rows: Rows, positive: NDArray[np.bool_], positive_share: float | None) -> Rows:
     """The rows of an epoch, in the order they are shown in."""
     if positive_share is None:
         return draw.permutation(rows)
-    positive = labels[torch.as_tensor(rows)].cpu().numpy() > 0.5
-    weights = np.where(positive, positive_share / positive.sum(), (1 - positive_share) / (~positive).sum())
+    drawn = positive[rows]
+    weights = np.where(drawn, positive_share / drawn.sum(), (1 - positive_share) / (~drawn).sum())
     return draw.choice(rows, len(rows), p=weights)
 
 
-def _vary(batch: Examples, draw: np.random.Generator, missing_share: float) -> Examples:
-    """The batch with views turned round in time, moved and noisy, and with scalars hidden."""
-    n, device = len(batch.labels), batch.orbit.device
-    turned = torch.as_tensor(draw.random(n) < 0.5, device=device)[:, None, None]
-    hidden = torch.as_tensor(draw.random(n) < missing_share, device=device)[:, None]
-    orbit = torch.where(turned, batch.orbit.flip(-1), batch.orbit)
-    transit = torch.where(turned, batch.transit.flip(-1), batch.transit)
-    orbit = orbit.roll(int(draw.integers(-ROLL_ORBIT, ROLL_ORBIT + 1)), -1)
-    transit = transit.roll(int(draw.integers(-ROLL_TRANSIT, ROLL_TRANSIT + 1)), -1)
-    orbit, transit = (
-        view + VIEW_NOISE * torch.as_tensor(draw.standard_normal(view.shape, np.float32), device=device)
-        for view in (orbit, transit)
-    )
-    noise = torch.as_tensor(draw.standard_normal(batch.scalars.shape, np.float32), device=device)
-    return Examples(orbit, transit, torch.where(hidden, torch.nan, batch.scalars + SCALAR_NOISE * noise), batch.labels)
-
-
-def _learn(network: nn.Module, optimiser: torch.optim.Optimizer, batch: Examples, config: TrainConfig) -> Tensor:
-    network.train()
-    half = config.amp and batch.orbit.device.type == "cuda"
-    with torch.autocast(batch.orbit.device.type, torch.bfloat16, enabled=half):
-        logits = network(batch.orbit, batch.transit, batch.scalars)
-    loss = functional.binary_cross_entropy_with_logits(logits.float(), batch.labels)
-    optimiser.zero_grad()
-    loss.backward()
-    optimiser.step()
-    return loss.detach()
-
-
-def _average(averaged: Weights, network: nn.Module, decay: float) -> None:
-    for name, value in network.state_dict().items():
-        if value.is_floating_point():
-            averaged[name].lerp_(value.detach(), 1 - decay)
-        else:
-            averaged[name].copy_(value)
-
-
-def _judge(network: ResNet1D, held: Examples) -> dict[str, float]:
-    logits = score_examples(network, held)
-    labels = held.labels.numpy() > 0.5
-    loss = functional.binary_cross_entropy_with_logits(torch.as_tensor(logits), held.labels)
+def judge_examples(kind: Kind, network: nn.Module, held: Examples) -> dict[str, float]:
+    """Loss, average precision and area under the ROC curve of rows that do not decide the weights."""
+    outputs = score_examples(network, held)
+    scores, positive = kind.reduce(outputs), find_positives(held)
     return {
-        "validation_loss": float(loss),
-        "validation_ap": average_precision(labels, logits),
-        "validation_auc": roc_auc(labels, logits),
+        "validation_loss": float(kind.loss(torch.as_tensor(outputs), held.targets)),
+        "validation_ap": average_precision(positive, scores),
+        "validation_auc": roc_auc(positive, scores),
     }
 
 
-def score_examples(network: ResNet1D, examples: Examples) -> NDArray[np.float32]:
-    """(n,) logits in large batches: fast, for judging a training; `score` makes the ones that are reported."""
+def score_examples(network: nn.Module, examples: Examples) -> NDArray[np.float32]:
+    """(n, ...) outputs in large batches: fast, for judging a training; `score` makes the ones that are reported."""
     network.eval()
     with torch.no_grad():
         parts = [
-            network(part.orbit, part.transit, part.scalars)
-            for part in (
-                examples.take(np.arange(k, min(k + SCORED_AT_ONCE, len(examples.labels))))
-                for k in range(0, len(examples.labels), SCORED_AT_ONCE)
-            )
+            network(*examples.take(np.arange(k, min(k + SCORED_AT_ONCE, len(examples)))).inputs)
+            for k in range(0, len(examples), SCORED_AT_ONCE)
         ]
     return torch.cat(parts).numpy()
 

@@ -5,7 +5,7 @@ weight that all of its rows share. Average precision moves with the share of pos
 the lift over it stand beside it [science rules 29, 32, 33].
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
@@ -133,13 +133,13 @@ class Interval:
     high: float
 
 
-def star_weights(stars: NDArray[Any], draws: int = DRAWS, seed: int = 0) -> NDArray[np.float64]:
-    """(draws, rows) weights of a bootstrap over stars: how often the star of each row was drawn."""
+def star_weights(stars: NDArray[Any], draws: int = DRAWS, seed: int = 0) -> Iterator[NDArray[np.float64]]:
+    """For each draw of a bootstrap over stars the (n,) weights of the rows: how often the star of each was drawn."""
     _, place = np.unique(stars, return_inverse=True)
     count = int(place.max()) + 1
     rng = np.random.default_rng(seed)
-    drawn = rng.multinomial(count, np.full(count, 1 / count), size=draws)
-    return drawn[:, place].astype(np.float64)
+    for drawn in rng.multinomial(count, np.full(count, 1 / count), size=draws):
+        yield drawn[place].astype(np.float64)
 
 
 def bootstrap(

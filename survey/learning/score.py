@@ -1,125 +1,107 @@
-"""Scores of an artifact, the same bits for a signal whatever comes before, after or beside it.
+"""Scores of an artifact, the same bits for a row whatever comes before, after or beside it.
 
 Every batch has the same padded shape, in float32 and on one thread [science rule 37]. A star that the model was trained
 on is scored only by those members, and calibrated only by those stars, that had nothing to do with it, so that neither
 figures nor catalogues flatter known stars.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
-from survey.errors import UsageError
 from survey.learning.artifact import Artifact
 from survey.learning.calibrate import calibrate_by_fold
-from survey.learning.members import Examples, one_thread
-from survey.learning.sets.views import ViewSet
-
-BATCH: Final = 64
-
-LEAST_LOG: Final = {"period": 1e-3, "duration_h": 1e-2, "depth_ppm": 1.0, "snr": 0.1}
-"""Scalars that enter as logarithms, and the least value that each is set to."""
+from survey.learning.examples import Examples
+from survey.learning.members import one_thread
 
 
 @dataclass(frozen=True)
 class Scores:
-    """(n,) arrays. score: mean logit of the members; probability: calibrated; spread: standard deviation of the
-    members' probabilities; seen: stars that the model was trained on, scored by those members that did not see them."""
+    """Of n rows. outputs: (n, ...) means of what the members say; score: (n,) means of what they rank by; probability:
+    calibrated; spread: standard deviation of the members' probabilities; seen: stars that the model was trained on,
+    scored by those members that did not see them; outside: names of the facts of each row that lie outside the model's
+    support. Where a model was never calibrated, probability and spread are NaN: its scores only rank."""
 
+    outputs: NDArray[np.float64]
     score: NDArray[np.float64]
     probability: NDArray[np.float64]
     spread: NDArray[np.float64]
     seen: NDArray[np.bool_]
+    outside: tuple[tuple[str, ...], ...]
 
 
-def make_examples(
-    views: ViewSet, scalars: Sequence[str], *, secondary: bool, labels: NDArray[np.bool_] | None = None
-) -> Examples:
-    """The tensors that a network reads; a scalar that the views lack is NaN in every row."""
-    transit = [views.local_view]
-    if secondary and views.secondary_view is not None:
-        transit.append(views.secondary_view)
-    numbers = [_enter(name, views.scalars.get(name, np.full(len(views), np.nan))) for name in scalars]
-    columns = np.stack(numbers, 1) if numbers else np.empty((len(views), 0), np.float32)
-    return Examples(
-        torch.from_numpy(views.global_view)[:, None],
-        torch.from_numpy(np.stack(transit, 1)),
-        torch.from_numpy(columns),
-        torch.from_numpy((np.zeros(len(views)) if labels is None else labels).astype(np.float32)),
+def score_rows(artifact: Artifact, examples: Examples, stars: NDArray[Any]) -> Scores:
+    """Scores of all rows. stars: (n,) names, by which stars that were trained on are known."""
+    record, kind = artifact.record, artifact.kind
+    fold = artifact.stars.folds_of(stars)
+    member_folds = np.array([member.fold for member in record.members])
+    used = (fold < 0)[None, :] | (member_folds[:, None] == fold[None, :])
+    with one_thread():
+        outputs = np.stack([_score_some(artifact, k, examples, rows) for k, rows in enumerate(used)])
+    ranks = np.stack([kind.reduce(part) for part in outputs])
+    # A fold of -1, of a star that is not known, is the last: the calibration by all folds.
+    calibrations = (*record.fold_calibrations, record.calibration)
+    score = mean_over_members(ranks, used)
+    each = calibrate_by_fold(calibrations, ranks, fold)
+    spread = np.sqrt(mean_over_members((each - mean_over_members(each, used)) ** 2, used))
+    unknown = np.full(len(score), np.nan)
+    return Scores(
+        mean_over_members(outputs, used),
+        score,
+        calibrate_by_fold(calibrations, score, fold) if record.calibrated else unknown,
+        spread if record.calibrated else unknown,
+        fold >= 0,
+        find_outside(artifact, examples),
     )
 
 
-def _enter(name: str, values: NDArray[np.float64]) -> NDArray[np.float32]:
-    """A scalar as the network sees it. Lengths of time and depths that are not above 0 were not measured."""
-    if name not in LEAST_LOG:
-        return values.astype(np.float32)
-    measured = np.isfinite(values) & ((values > 0) | (name == "snr"))
-    logs = np.log10(np.maximum(np.where(measured, values, 1.0), LEAST_LOG[name]))
-    return np.where(measured, logs, np.nan).astype(np.float32)
-
-
-def score_views(artifact: Artifact, views: ViewSet) -> Scores:
-    """Scores of all rows. Raises UsageError for views of another form than the model's."""
-    check_views(artifact, views)
-    examples = make_examples(views, artifact.record.inputs.scalars, secondary=artifact.record.network.secondary)
-    fold = artifact.stars.folds_of(views.stars)
-    member_folds = np.array([member.fold for member in artifact.record.members])
-    used = (fold < 0)[None, :] | (member_folds[:, None] == fold[None, :])
-    logits = np.zeros(used.shape, np.float32)
-    with one_thread():
-        for k, rows in enumerate(used):
-            logits[k, rows] = score_member(artifact.network(k), examples.take(np.flatnonzero(rows)))
-    # A fold of -1, of a star that is not known, is the last: the calibration by all folds.
-    calibrations = (*artifact.record.fold_calibrations, artifact.record.calibration)
-    score = mean_over_members(logits, used)
-    each = calibrate_by_fold(calibrations, logits, fold)
-    spread = np.sqrt(mean_over_members((each - mean_over_members(each, used)) ** 2, used))
-    return Scores(score, calibrate_by_fold(calibrations, score, fold), spread, fold >= 0)
+def _score_some(artifact: Artifact, member: int, examples: Examples, rows: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """(n, ...) outputs of a member; 0 for rows that it has no part in."""
+    found = score_member(artifact.network(member), examples.take(np.flatnonzero(rows)), artifact.kind.batch)
+    outputs = np.zeros((len(rows), *found.shape[1:]), np.float32)
+    outputs[rows] = found
+    return outputs
 
 
 def mean_over_members(values: NDArray[np.floating], used: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """(n,) means of the (members, n) values that are used, added up in the order of the members."""
-    total = np.zeros(values.shape[1])
-    for row, counts in zip(values, used, strict=True):
-        total += np.where(counts, row.astype(np.float64), 0.0)
-    return total / used.sum(0)
+    """(n, ...) means of the (members, n, ...) values that are used, added up in the order of the members."""
+    counts = used.reshape(*used.shape, *(1,) * (values.ndim - 2))
+    total = np.zeros(values.shape[1:])
+    for row, counted in zip(values, counts, strict=True):
+        total += np.where(counted, row.astype(np.float64), 0.0)
+    return np.asarray(total / counts.sum(0))
 
 
-def check_views(artifact: Artifact, views: ViewSet) -> None:
-    """Raises UsageError naming in what the views differ from those that the model was trained with."""
-    wanted, spec = artifact.record.network, artifact.record.inputs.view_spec
-    for kind, found, bins in (
-        ("global_view", views.global_view, wanted.global_bins),
-        ("local_view", views.local_view, wanted.local_bins),
-    ):
-        if found.shape[1] != bins:
-            raise UsageError(f"{views.name}: {kind} has {found.shape[1]} bins, {artifact.record.name} reads {bins}")
-    if wanted.secondary and views.secondary_view is None:
-        raise UsageError(f"{views.name}: no secondary_view, which {artifact.record.name} reads")
-    if spec and views.view_spec and spec != views.view_spec:
-        raise UsageError(f"{views.name}: views of the form {views.view_spec}, {artifact.record.name} reads {spec}")
+def find_outside(artifact: Artifact, examples: Examples) -> tuple[tuple[str, ...], ...]:
+    """For each row the names of its facts beyond those of all but a few rows of the training set."""
+    facts = artifact.kind.facts(examples, artifact.inputs)
+    flags = {
+        name: (facts[name] < low) | (facts[name] > high)
+        for name, (low, high) in artifact.record.support.items()
+        if name in facts
+    }
+    return tuple(tuple(name for name, flag in flags.items() if flag[k]) for k in range(len(examples)))
 
 
-def score_member(network: torch.nn.Module, examples: Examples) -> NDArray[np.float32]:
-    """(n,) logits in batches of one padded shape."""
+def score_member(network: nn.Module, examples: Examples, batch: int) -> NDArray[np.float32]:
+    """(n, ...) outputs in batches of one padded shape: `Kind.batch` rows."""
     network.eval()
-    logits = np.empty(len(examples.labels), np.float32)
+    parts = []
     with torch.inference_mode():
-        for begin in range(0, len(logits), BATCH):
-            rows = slice(begin, min(begin + BATCH, len(logits)))
-            parts = [_pad(part[rows]) for part in (examples.orbit, examples.transit, examples.scalars)]
-            logits[rows] = network(*parts).numpy()[: rows.stop - begin]
-    return logits
+        for begin in range(0, max(1, len(examples)), batch):
+            rows = slice(begin, min(begin + batch, len(examples)))
+            outputs = network(*(_pad(part[rows], batch) for part in examples.inputs))
+            parts.append(outputs.numpy()[: rows.stop - begin])
+    return np.concatenate(parts)
 
 
-def _pad(part: Tensor) -> Tensor:
-    if len(part) == BATCH:
+def _pad(part: Tensor, rows: int) -> Tensor:
+    if len(part) == rows:
         return part.contiguous()
-    padded = part.new_zeros((BATCH, *part.shape[1:]))
+    padded = part.new_zeros((rows, *part.shape[1:]))
     padded[: len(part)] = part
     return padded

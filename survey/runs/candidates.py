@@ -1,7 +1,7 @@
 """The rows of candidates.parquet: one a TCE, collected from those of the stars, and ranked."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
@@ -16,7 +16,7 @@ def collect_signals(kept: pa.Table) -> pa.Table:
     stars = kept.filter(pc.greater(pc.fill_null(pc.list_value_length(kept.column("tces")), 0), 0)).combine_chunks()
     tces = stars.column("tces").combine_chunks()
     owners, flat = pc.list_parent_indices(tces), pc.list_flatten(tces)
-    measured = {field.name for field in schema.DESCRIBED_TCE_FIELDS}
+    measured = {field.name for field in schema.SCORED_TCE_FIELDS}
     of_star = _observations(stars.column("products").to_pylist())
 
     def column(field: pa.Field) -> pa.Array:
@@ -44,10 +44,27 @@ def _observations(products: Iterable[Sequence[Mapping[str, Any]] | None]) -> dic
     return {"observed": observed, "channel": channels, "covered_d": covered}
 
 
+JUDGE: Final = "vetting"
+"""The model whose score ranks."""
+
+TRUSTED_OUTSIDE: Final = f"{JUDGE}: mission"
+"""Light of another mission does not keep the score from ranking: of Kepler's stars, too, it ranks better than MES."""
+
+
 def rank_candidates(matched: pa.Table) -> pa.Table:
-    """Rows of schema.CANDIDATE: candidates first, then the strongest; ties in the order of the run."""
+    """Rows of schema.CANDIDATE: candidates first, then by the score of JUDGE; ties by MES, then as in the run.
+
+    A signal that JUDGE did not score, or that is beyond what it learnt from, stands where it is undecided, at 0:
+    without models the strongest is first.
+    """
     passed = pc.fill_null(matched.column("is_candidate"), False).to_numpy(zero_copy_only=False)
     mes = pc.fill_null(matched.column("mes"), 0.0).to_numpy()
-    order = np.lexsort((-mes, ~passed))
+    scores = pc.fill_null(matched.column(f"{JUDGE}_score"), 0.0).to_numpy()
+    judged = np.array([_is_judged(words) for words in matched.column("out_of_support").to_pylist()], bool)
+    order = np.lexsort((-mes, -np.where(judged, scores, 0.0), ~passed))
     ranks = pa.array(np.arange(1, len(order) + 1), pa.int32())
     return pa.Table.from_arrays([ranks, *matched.take(order).columns], schema=schema.CANDIDATE)
+
+
+def _is_judged(outside: Sequence[str] | None) -> bool:
+    return not any(word.startswith(f"{JUDGE}:") and word != TRUSTED_OUTSIDE for word in outside or ())

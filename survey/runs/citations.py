@@ -185,7 +185,8 @@ def find_used(run: Run) -> Used:
         authors=_words(authors),
         catalogues=tuple(sorted(table["name"] for table in run.record.get("catalogs", ()))),
         pixels=len(pc.list_flatten(stars.column("pixel_products"))) > 0,
-        simulated={session["source"].get("source") for session in run.record["sessions"]} == {"demo"},
+        simulated={session["source"].get("source") for session in run.record["sessions"] if "source" in session}
+        == {"demo"},
     )
 
 

@@ -15,6 +15,7 @@ from typing import Any, Final
 import numpy as np
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from survey import schema
@@ -37,8 +38,60 @@ def read_candidates(run: Run, top: int | None = None) -> pa.Table:
             f"{run.folder.root} has no catalogue yet ({done.shards_done} of {done.shards} shards are done): run the "
             "same `survey sweep` again to finish it"
         )
+    if run.record.get("rescoring", {}).get("merging"):
+        raise UsageError(store.half_rescored(run))
     table = pq.read_table(pa.BufferReader(run.folder.read(store.CANDIDATES))).cast(schema.CANDIDATE)
     return table if top is None else table.slice(0, top)
+
+
+def rank_by(candidates: pa.Table, model: str, threshold: float | None = None) -> pa.Table:
+    """The signals that a model scored, the best first; those of this probability at least, where one is given.
+
+    Beside the rest stand score_raw and probability, the model's (`schema.SIGNAL_MODELS`). Ranks stay those of the run.
+    Raises UsageError where the run was not scored by it, or, for a threshold, where it is not calibrated.
+    """
+    scores, probabilities = candidates.column(f"{model}_score"), candidates.column(f"{model}_probability")
+    if len(candidates) and scores.null_count == len(candidates):
+        raise UsageError(f"no signal here was scored by {model}: `survey rescore RUN --set score.{model}=...` does it")
+    place = candidates.schema.get_field_index("number") + 1
+    for name, source in (("probability", f"{model}_probability"), ("score_raw", f"{model}_score")):
+        field = candidates.schema.field(source).with_name(name)
+        candidates = candidates.add_column(place, field, candidates.column(source))
+    kept = pc.is_valid(scores)
+    if threshold is not None:
+        if len(candidates) and probabilities.null_count == len(candidates):
+            raise UsageError(f"{model} gives no probabilities here: leave out --threshold")
+        kept = pc.fill_null(pc.greater_equal(probabilities, threshold), False)
+    return candidates.filter(kept).sort_by([("score_raw", "descending"), ("rank", "ascending")])
+
+
+STAR_CATALOGUE: Final = (
+    "target_id",
+    "mission",
+    "num_segments",
+    "star_score",
+    "star_score_max",
+    "star_probability",
+    "period_probability",
+    "anomaly_score",
+    "star_out_of_support",
+    "models",
+)
+
+
+def read_stars(run: Run, threshold: float | None = None) -> pa.Table:
+    """Stars by star_score, the highest first; those of this star_probability at least, where one is given.
+
+    Raises UsageError where the run has not come to its catalogue, or has no score of any star.
+    """
+    read_candidates(run)
+    table = pq.read_table(pa.BufferReader(run.folder.read(store.TARGETS)), columns=list(STAR_CATALOGUE))
+    scored = table.filter(pc.is_valid(table.column("star_score"))).select(STAR_CATALOGUE)
+    if not len(scored):
+        raise UsageError(f"{run.folder.root}: no star was scored by segments: sweep with --set score.segments=segments")
+    if threshold is not None:
+        scored = scored.filter(pc.fill_null(pc.greater_equal(scored.column("star_probability"), threshold), False))
+    return scored.sort_by([("star_score", "descending")])
 
 
 # Exports
@@ -214,7 +267,18 @@ def _spread_centroids(rows: Rows) -> Spread:
             yield pa.field(name, field.type, metadata=metadata), values
 
 
-_SPREADS: Final[dict[str, Callable[[Rows], Spread]]] = {"checks": _spread_checks, "centroids": _spread_centroids}
+def _name_models(rows: Rows) -> Spread:
+    """One cell: name:id of each."""
+    words = [None if row is None else " ".join(f"{one['name']}:{one['id']}" for one in row) for row in rows]
+    metadata = {"ucd": ucd_of("models"), **(schema.MODELS_FIELD.metadata or {})}
+    yield pa.field("models", pa.string(), metadata=metadata), pa.array(words, pa.string())
+
+
+_SPREADS: Final[dict[str, Callable[[Rows], Spread]]] = {
+    "checks": _spread_checks,
+    "centroids": _spread_centroids,
+    "models": _name_models,
+}
 
 
 CTOI_COLUMNS: Final = (

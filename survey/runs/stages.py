@@ -1,9 +1,9 @@
-"""The way of a star from its name to its described signals, written once.
+"""The way of a star from its name to its scored signals, written once.
 
 A stage maps a table of stars to the same stars with more columns. `examine` folds one star over STAGES in this process;
 `runs.stream` maps shards over the same STAGES. A star that fails keeps its row, with the reason, and costs no other.
 
-    fetch -> detrend -> search -> vet -> pixels -> describe
+    fetch -> detrend -> search -> vet -> pixels -> describe -> score
 
 Only `fetch` and `pixels` ask the source: the light curve of every star, and pixel files for the few whose signals pass
 the checks on their light.
@@ -23,8 +23,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from survey import schema
-from survey.config import Config, Engine
+from survey.config import Config
 from survey.errors import FetchFailed, StarError, TooShort
+from survey.runs import scores
+from survey.runs.proposals import make_proposal
 from survey.signals import detrend as detrending
 from survey.signals.ephemeris import in_transit
 from survey.signals.pixels import Location, locate
@@ -39,7 +41,7 @@ from survey.signals.search import (
 )
 from survey.signals.variability import Variability, measure_variability
 from survey.signals.vetting import Check, Verdict, classify, judge, vet
-from survey.signals.views import VIEW_SPECS, make_views
+from survey.signals.views import VIEW_SPECS, Views, make_views
 from survey.stars import sources
 from survey.stars.lightcurve import LightCurve, Star
 from survey.stars.pixels import LightCentre, TargetPixels
@@ -59,6 +61,7 @@ SEARCHED = pa.schema([*schema.SEARCHED, schema.TRACE])
 VETTED = pa.schema([*schema.VETTED, schema.TRACE])
 LOCATED = pa.schema([*schema.LOCATED, schema.IMAGES, schema.TRACE])
 DESCRIBED = pa.schema([*schema.DESCRIBED, schema.VIEWS, schema.TRACE])
+SCORED = pa.schema([*schema.SCORED, schema.VIEWS, schema.TRACE])
 
 
 @dataclass(frozen=True)
@@ -83,7 +86,7 @@ def targets_table(targets: Iterable[Target]) -> pa.Table:
 
 
 def examine(target: Target, config: Config, source: Source, stages: Sequence[Stage] | None = None) -> pa.Table:
-    """The described row of one star, series included, without Ray; the same numbers as in a sweep."""
+    """The scored row of one star, series included, without Ray; the same numbers as in a sweep."""
     table = targets_table([target])
     for stage in STAGES if stages is None else stages:
         table = stage.make(config, source)(table)
@@ -109,17 +112,21 @@ def attempt(stage: str, work: Callable[[Row], Mapping[str, Any]], row: Row, spen
     if before["status"] != "ok":
         return before
     begin = time.perf_counter()
-    details = None
+    details = []
     try:
         values = {"status": "ok", "error": None, **work(row)}
     except StarError as error:
         values = {"status": error.status, "error": str(error) or error.status}
     except Exception as error:  # noqa: BLE001  a defect costs this star, not its neighbours
         values = {"status": "failed", "error": f"{type(error).__name__}: {error}"}
-        details = traceback.format_exc()
-    seconds = spent + time.perf_counter() - begin
-    entry = {"stage": stage, "seconds": seconds, "node": platform.node(), "traceback": details}
-    return {**values, "trace": [*before["trace"], entry]}
+        details = [traceback.format_exc()]
+    return {**values, "trace": [*before["trace"], _entry(stage, spent + time.perf_counter() - begin, details)]}
+
+
+def _entry(stage: str, seconds: float, tracebacks: Sequence[str]) -> Row:
+    """Of schema.TRACE."""
+    details = "\n".join(tracebacks) or None
+    return {"stage": stage, "seconds": seconds, "node": platform.node(), "traceback": details}
 
 
 def make_fetch(config: Config, source: Source | None) -> Step:
@@ -219,12 +226,24 @@ def flat_curve(row: Row, config: Config) -> FlatCurve:
     )
 
 
+def light_of(row: Row) -> scores.Light:
+    """What the models of light curves see: nothing is clipped."""
+    flat = row["flux"] / row["trend"]
+    usable = np.abs(flat) < ABSURD_FLUX
+    return scores.Light(row["time"][usable], row["flux"][usable], flat[usable], row["cadence_s"])
+
+
 def make_search(config: Config, source: Source | None = None) -> Step:
     """Threshold-crossing events of the whole batch at once; stars that have any are detrended and measured again."""
     engine = resolve_engine(config.engine, has_gpu=False)
+    propose = make_proposal(config.search)
+
+    def find(rows: Sequence[Row], curves: Sequence[FlatCurve]) -> list[list[Tce]]:
+        ranges = None if propose is None else [propose(row["target_id"], light_of(row)) for row in rows]
+        return find_tces(curves, config, engine, ranges)
 
     def measure(found: list[Tce] | None, row: Row) -> Row:
-        tces = find_tces([flat_curve(row, config)], config, engine)[0] if found is None else found
+        tces = find([row], [flat_curve(row, config)])[0] if found is None else found
         again: Row = {}
         masked = transit_mask(row["time"], tces, config)
         # Waves that were taken for transits may cover everything: nothing is left then to detrend by.
@@ -237,7 +256,8 @@ def make_search(config: Config, source: Source | None = None) -> Step:
         rows = rows_of(table)
         curves = {k: flat_curve(row, config) for k, row in enumerate(rows) if row["status"] == "ok"}
         begin = time.perf_counter()
-        found = dict(zip(curves, _search_together(list(curves.values()), config, engine), strict=True))
+        together = partial(find, [rows[k] for k in curves], list(curves.values()))
+        found = dict(zip(curves, _search_together(together, len(curves)), strict=True))
         share = (time.perf_counter() - begin) / max(1, len(curves))
         added = [
             {
@@ -252,12 +272,12 @@ def make_search(config: Config, source: Source | None = None) -> Step:
     return step
 
 
-def _search_together(curves: list[FlatCurve], config: Config, engine: Engine) -> Sequence[list[Tce] | None]:
+def _search_together(find: Callable[[], list[list[Tce]]], count: int) -> Sequence[list[Tce] | None]:
     """The TCEs of every curve; None for all where the batch failed, so that each is searched alone and one answers."""
     try:
-        return find_tces(curves, config, engine) if curves else []
+        return find() if count else []
     except Exception:  # noqa: BLE001  searched again star by star, where the error has a name
-        return [None] * len(curves)
+        return [None] * count
 
 
 MOST_MASKED = 0.8
@@ -352,8 +372,9 @@ def _pixel_product(file: TargetPixels | LightCentre) -> Row:
 
 
 def make_describe(config: Config, source: Source | None = None) -> Step:
-    """The gate's verdict on every TCE, the class of the star, and the views of the signals whose light passes."""
-    spec = VIEW_SPECS[config.views.spec]
+    """The gate's verdict on every TCE, the class of the star, and views: of every signal in the specs that the models
+    read, of those whose light passes in the configured one too."""
+    read = {model.spec: None for model in scores.load_models(config.score) if model.spec}
 
     def work(row: Row) -> Row:
         checks = [[Check(**check) for check in values["checks"]] for values in row["tces"]]
@@ -362,12 +383,14 @@ def make_describe(config: Config, source: Source | None = None) -> Step:
         found = [tce_of(values) for values in row["tces"]]
         star_class, evidence = classify(found, checks, verdicts, variability, star_of(row), config.classes)
         images = {image["number"]: image for image in row["images"]}
+        curve = flat_curve(row, config)
         views = []
         for tce, verdict in zip(found, verdicts, strict=True):
-            if verdict.is_candidate or tce.number in images:
-                curve = flat_curve(row, config)
-                folded = make_views(curve.time, curve.flux, tce.ephemeris, spec)
-                views.append({**images.get(tce.number, {}), "number": tce.number, "spec": spec.name, **asdict(folded)})
+            shown = verdict.is_candidate or tce.number in images or config.views.signals == "all"
+            for name in dict.fromkeys([*[config.views.spec] * shown, *read]):
+                folded = fold_views(tce, curve, name)
+                beside = images.get(tce.number, {}) if name == config.views.spec else {}
+                views.append({**beside, "number": tce.number, "spec": name, **asdict(folded)})
         return {
             "star_class": star_class,
             "class_evidence": list(evidence),
@@ -382,6 +405,57 @@ def make_describe(config: Config, source: Source | None = None) -> Step:
     return step
 
 
+SINGLE_REACH = 50.0
+"""Durations to either side of a single transit that its views show; of what repeats they show the orbit."""
+
+
+def fold_views(tce: Tce, curve: FlatCurve, spec: str) -> Views:
+    """The views of a signal in the form of this name; those of a single transit are of the light about it."""
+    time, flux, orbit = curve.time, curve.flux, tce.ephemeris
+    if tce.period is None:
+        near = np.abs(time - orbit.epoch) <= SINGLE_REACH * orbit.duration
+        time, flux = time[near], flux[near]
+        reach = max(2.0 * orbit.duration, float(np.abs(time - orbit.epoch).max(initial=0.0)))
+        orbit = orbit._replace(period=np.nextafter(2.0 * reach, np.inf))
+    return make_views(time, flux, orbit, VIEW_SPECS[spec])
+
+
+def make_score(config: Config, source: Source | None = None) -> Step:
+    """What the models say of every signal of the batch, and of the light curves of its stars."""
+    models = scores.load_models(config.score)
+
+    def light(row: Row) -> scores.Light | None:
+        return light_of(row) if row["tces"] or config.score.stars == "all" else None
+
+    def step(table: pa.Table) -> pa.Table:
+        rows = rows_of(table.drop_columns(["views"]))
+        alive = [row for row in rows if row["status"] == "ok"]
+        begin = time.perf_counter()
+        features = scores.flat_features(table.column("views"), table.column("target_id"))
+        found = iter(scores.score_stars(alive, features, models, light))
+        share = (time.perf_counter() - begin) / max(1, len(alive))
+        added = [
+            {"tces": None, "notes": row["notes"], "trace": row["trace"]}
+            if row["status"] != "ok"
+            else _scored_row(row, next(found), share)
+            for row in rows
+        ]
+        return schema.extend(table, SCORED, added)
+
+    return step
+
+
+def _scored_row(row: Row, scored: scores.Scored, seconds: float) -> Row:
+    """The columns of a star that has been scored. seconds: what that took."""
+    return {
+        **scored.values,
+        "models": scores.models_used(scored),
+        "notes": [*(row["notes"] or ()), *scored.notes],
+        "tces": [{**tce, **scored.signals[tce["number"]]} for tce in row["tces"]],
+        "trace": [*row["trace"], _entry("score", seconds, scored.tracebacks)],
+    }
+
+
 STAGES: tuple[Stage, ...] = (
     Stage("fetch", FETCHED, make_fetch, asks=True),
     Stage("detrend", DETRENDED, make_detrend),
@@ -389,4 +463,5 @@ STAGES: tuple[Stage, ...] = (
     Stage("vet", VETTED, make_vet),
     Stage("pixels", LOCATED, make_pixels, asks=True),
     Stage("describe", DESCRIBED, make_describe),
+    Stage("score", SCORED, make_score),
 )

@@ -14,7 +14,6 @@ the input, the configuration and the code alone: the same bytes however the run 
 
 import contextlib
 import csv
-import hashlib
 import importlib.metadata
 import io
 import json
@@ -37,10 +36,12 @@ import pyarrow.parquet as pq
 
 from survey import schema
 from survey.config import Config, differences, hash_of
-from survey.errors import RunRefused, UsageError
+from survey.errors import RunRefused, SurveyError, UsageError
 from survey.runs.candidates import collect_signals, rank_candidates
 from survey.runs.crossmatch import FOUND, crossmatch
 from survey.runs.folder import Folder, locked, open_folder
+from survey.runs.proposals import load_proposal
+from survey.runs.scores import flat_features, load_models
 from survey.runs.stages import choose_window, targets_table
 from survey.signals.detrend import depth_retention
 from survey.signals.search import resolve_engine
@@ -56,19 +57,6 @@ PROGRESS = "progress.csv"
 PROGRESS_COLUMNS = ("target_id", "last_stage", "status", "best_period", "updated_at", "error")
 
 PACKAGES = ("transit-survey", "astropy", "jax", "numba", "numpy", "polars", "pyarrow", "ray", "scipy")
-
-PARQUET: dict[str, Any] = {
-    "version": "2.6",
-    "data_page_version": "1.0",
-    "compression": "zstd",
-    "compression_level": 3,
-    "data_page_size": 1 << 20,
-    "write_batch_size": 1024,
-    "use_dictionary": True,
-    "write_statistics": True,
-    "store_schema": True,
-}
-"""Pinned, so that equal rows are equal bytes."""
 
 GROUP_ROWS = 16_384
 """Rows of a row group in the merged files."""
@@ -188,10 +176,11 @@ def _order(target: Target) -> tuple[Any, ...]:
 def plan(root: str | os.PathLike[str], config: Config, targets: Sequence[Target]) -> Plan:
     """What a sweep of these targets into this folder would do; writes nothing and asks no archive.
 
-    Raises RunRefused where the folder holds another run.
+    Raises RunRefused where the folder holds another run, UsageError where a model is missing or damaged.
     """
     folder = open_folder(root)
     manifest = cut_shards(targets, config.run.shard_size)
+    record_models(config)
     parts: dict[int, Part] = {}
     rate = None
     if folder.exists(RECORD):
@@ -228,13 +217,15 @@ def open_run(
     with locked(folder):
         if folder.exists(RECORD):
             run = load_run(root)
+            if "rescoring" in run.record:
+                raise RunRefused(half_rescored(run))
             resolved = _as_recorded(config, run.record)
             _refuse_changes(run, resolved, cut_shards(targets, config.run.shard_size))
             run = replace(run, config=resolved, catalogs=catalogs)
         else:
             run = replace(_create(folder, config, targets, dict(asked or {})), catalogs=catalogs)
-        run.record["sessions"].append({"started_at": _now(), "host": platform.node(), "source": dict(source or {})})
-        _write_record(run)
+        run.record["sessions"].append({"started_at": now(), "host": platform.node(), "source": dict(source or {})})
+        write_record(run)
         if run.parts and folder.local:
             write_progress(run)
         yield run
@@ -250,6 +241,11 @@ def load_run(root: str | os.PathLike[str]) -> Run:
         config = Config.model_validate(record["configuration"])
     except ValueError as error:
         raise RunRefused(f"{folder.root} was made by another version of the survey: {error}") from None
+    if record["schema_version"] != schema.SCHEMA_VERSION:
+        raise RunRefused(
+            f"{folder.root} was made by another version of the survey: its tables have schema "
+            f"{record['schema_version']}, this one's {schema.SCHEMA_VERSION}; sweep again into another --out"
+        )
     manifest = pq.read_table(pa.BufferReader(folder.read(MANIFEST)), schema=schema.MANIFEST)
     return Run(folder, config, record, manifest, _read_parts(folder))
 
@@ -257,14 +253,16 @@ def load_run(root: str | os.PathLike[str]) -> Run:
 def _create(folder: Folder, config: Config, targets: Sequence[Target], asked: dict[str, Any]) -> Run:
     engine = resolve_engine(config.engine, has_gpu=config.run.gpus_per_search > 0)
     config = config.model_copy(update={"engine": engine})
+    models = record_models(config)
     manifest = cut_shards(targets, config.run.shard_size)
     missions = Counter(manifest.column("mission").to_pylist())
     record = {
-        "created_at": _now(),
+        "created_at": now(),
         "schema_version": schema.SCHEMA_VERSION,
         "science_version": config.science()["science_version"],
         "science_hash": config.science_hash(),
         "configuration": config.model_dump(mode="json"),
+        "models": models,
         "versions": versions(),
         "input": asked,
         "targets": len(manifest),
@@ -276,6 +274,17 @@ def _create(folder: Folder, config: Config, targets: Sequence[Target], asked: di
     run = Run(folder, config, record, manifest)
     folder.write(MANIFEST, _parquet(manifest))
     return run
+
+
+def record_models(config: Config) -> dict[str, dict[str, str]]:
+    """Name and id of every model that scores, and of the one that proposes what is searched. Raises UsageError where
+    one is missing or damaged."""
+    found = {
+        model.name: {"model": getattr(config.score, model.name), "id": model.id} for model in load_models(config.score)
+    }
+    if config.search.proposal is not None:
+        found["proposal"] = {"model": config.search.proposal, "id": load_proposal(config.search.proposal).id}
+    return found
 
 
 def versions() -> dict[str, str]:
@@ -313,6 +322,7 @@ def _as_recorded(config: Config, record: Mapping[str, Any]) -> Config:
 def _refuse_changes(run: Run, config: Config, manifest: pa.Table) -> None:
     before = run.config.science() | {"science_version": run.record["science_version"]}
     changes = differences(before, config.science())
+    changes += model_changes(run.record, config)
     if _targets_hash(manifest) != run.record["targets_hash"]:
         changes.append(_explain_targets(run.manifest, manifest))
     if changes:
@@ -320,6 +330,23 @@ def _refuse_changes(run: Run, config: Config, manifest: pa.Table) -> None:
         raise RunRefused(
             f"{run.folder.root} holds another run: {listed}. Choose another --out, or run as before to go on"
         )
+
+
+def half_rescored(run: Run) -> str:
+    """What to say of a run whose rescoring was interrupted."""
+    root = run.folder.root
+    return f"{root} was being rescored, and that was interrupted: `survey rescore {root}` with the same --set ends it"
+
+
+def model_changes(record: Mapping[str, Any], config: Config) -> list[str]:
+    """`score.NAME: model OLD -> NEW` for every model that is another one under the same name."""
+    before = {name: model["id"] for name, model in record["models"].items()}
+    after = {name: model["id"] for name, model in record_models(config).items()}
+    return [
+        f"score.{name}: model {before[name][:10]} -> {after[name][:10]}"
+        for name in before.keys() & after.keys()
+        if before[name] != after[name]
+    ]
 
 
 def _target_lines(manifest: pa.Table) -> list[str]:
@@ -341,11 +368,11 @@ def _explain_targets(before: pa.Table, after: pa.Table) -> str:
     return f"the target list: {', '.join(parts)}"
 
 
-def _write_record(run: Run) -> None:
+def write_record(run: Run) -> None:
     run.folder.write(RECORD, json.dumps(run.record, indent=1).encode() + b"\n")
 
 
-def _now() -> str:
+def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
@@ -411,18 +438,43 @@ def commit(run: Run, shard: int, rows: pa.Table) -> pa.Table:
     """
     version = run.parts[shard].version + 1 if shard in run.parts else 1
     schema.check_rows(rows, _missing(run, shard).column("target_id").to_pylist())
-    kept, features = rows.select(schema.KEPT.names).cast(schema.KEPT), _features(rows)
+    kept, features = (
+        rows.select(schema.KEPT.names).cast(schema.KEPT),
+        flat_features(rows.column("views"), rows.column("target_id")),
+    )
     telemetry = _telemetry(rows, shard, version)
     if version > 1:
         kept = _overlay(_read(run.folder, "searched", shard, version - 1), kept)
         features = _overlay_features(_read_features(run, shard), features, kept)
     schema.check_rows(kept, run.shard(shard).column("target_id").to_pylist())
+    _check_models(run, kept)
+    run.folder.write(part_name("telemetry", shard, version), _parquet(telemetry))
+    write_shard(run, shard, kept, features)
+    return telemetry
+
+
+def write_shard(run: Run, shard: int, kept: pa.Table, features: pa.Table) -> None:
+    """The next version of a shard: it counts when the last of its files is there."""
+    version = run.parts[shard].version + 1 if shard in run.parts else 1
     if len(features):
         run.folder.write(part_name("features", shard, version), _parquet(features))
-    run.folder.write(part_name("telemetry", shard, version), _parquet(telemetry))
     run.folder.write(part_name("searched", shard, version), _parquet(kept))
     run.parts[shard] = Part(version, Counter(kept.column("status").to_pylist()), datetime.now(UTC))
-    return telemetry
+
+
+def read_shard(run: Run, shard: int, version: int) -> tuple[pa.Table, pa.Table]:
+    """Rows of schema.KEPT, and of schema.FEATURES, of one version of a shard."""
+    kept = _read(run.folder, "searched", shard, version).cast(schema.KEPT)
+    return kept, _read_features(run, shard, version)
+
+
+def _check_models(run: Run, kept: pa.Table) -> None:
+    """Raises SurveyError where a worker has other models under the same names."""
+    known = {(name, model["id"]) for name, model in run.record["models"].items()}
+    used = {(one["name"], one["id"]) for models in kept.column("models").to_pylist() for one in models or ()}
+    if used - known:
+        name = min(used - known)[0]
+        raise SurveyError(f"score.{name}: a worker read another model there than the one that the run began with")
 
 
 def _overlay(before: pa.Table, after: pa.Table) -> pa.Table:
@@ -440,24 +492,15 @@ def _overlay_features(before: pa.Table, after: pa.Table, kept: pa.Table) -> pa.T
     return both.take(pa.array(places, pa.int64())).combine_chunks()
 
 
-def _features(rows: pa.Table) -> pa.Table:
-    """The nested views of described rows as rows of schema.FEATURES."""
-    views = rows.column("views").combine_chunks()
-    flat = pc.list_flatten(views)
-    owners = rows.column("target_id").take(pc.list_parent_indices(views))
-    columns = [owners.combine_chunks(), *(pc.struct_field(flat, name) for name in schema.FEATURES.names[1:])]
-    return pa.Table.from_arrays(columns, schema=schema.FEATURES)
-
-
-def _read_features(run: Run, shard: int) -> pa.Table:
-    name = part_name("features", shard, run.parts[shard].version)
+def _read_features(run: Run, shard: int, version: int | None = None) -> pa.Table:
+    name = part_name("features", shard, version or run.parts[shard].version)
     if not run.folder.exists(name):
         return schema.FEATURES.empty_table()
     return pq.read_table(pa.BufferReader(run.folder.read(name))).cast(schema.FEATURES)
 
 
 def _telemetry(rows: pa.Table, shard: int, version: int) -> pa.Table:
-    now = _now()
+    updated_at = now()
     entries = []
     for row in rows.select(["target_id", "status", "error", "tces", "trace"]).to_pylist():
         trace, tces = row["trace"] or [], row["tces"] or []
@@ -471,7 +514,7 @@ def _telemetry(rows: pa.Table, shard: int, version: int) -> pa.Table:
                 "status": row["status"],
                 "error": row["error"],
                 "best_period": best["period"] if best else None,
-                "updated_at": now,
+                "updated_at": updated_at,
                 "trace": trace,
             }
         )
@@ -542,6 +585,8 @@ def status(run: Run) -> RunStatus:
 
 def _rate(run: Run) -> float | None:
     for session in reversed(run.record["sessions"]):
+        if "rescored" in session:
+            return None  # The files of the shards are younger than their search.
         begin = datetime.fromisoformat(session["started_at"])
         since = [part for part in run.parts.values() if part.committed_at >= begin]
         seconds = max(((part.committed_at - begin).total_seconds() for part in since), default=0.0)
@@ -555,7 +600,7 @@ def _rate(run: Run) -> float | None:
 
 def merge(run: Run) -> RunStatus:
     """Writes targets, candidates and features of a complete run. Raises UsageError where shards are missing."""
-    _refuse_unfinished(run)
+    refuse_unfinished(run)
     found: list[pa.Table] = []
 
     def searched() -> Iterator[pa.Table]:
@@ -578,11 +623,11 @@ def match_again(root: str | os.PathLike[str], folder: Path) -> pa.Table:
     """
     with locked(open_folder(root)):
         run = replace(load_run(root), catalogs=folder)
-        _refuse_unfinished(run)
+        refuse_unfinished(run)
         return _write_candidates(run, [collect_signals(table) for table in _searched(run)])
 
 
-def _refuse_unfinished(run: Run) -> None:
+def refuse_unfinished(run: Run) -> None:
     missing = run.n_shards - len(run.parts)
     if missing:
         raise UsageError(f"{run.folder.root}: {missing} of {run.n_shards} shards are not done yet; run the sweep again")
@@ -603,24 +648,21 @@ def _write_candidates(run: Run, found: Sequence[pa.Table]) -> pa.Table:
     signals = pa.concat_tables([FOUND.empty_table(), *found]).combine_chunks()
     candidates = rank_candidates(crossmatch(signals, listed, run.config))
     _write_merged(run, CANDIDATES, schema.CANDIDATE, [candidates])
-    now = status(run)
-    run.record["catalogs"] = [
-        {"name": name, "file": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
-        for name, path in tables.items()
-    ]
+    reached = status(run)
+    run.record["catalogs"] = catalogs.describe_tables(tables)
     run.record["counts"] = {
-        "targets": now.targets,
-        **now.counts,
+        "targets": reached.targets,
+        **reached.counts,
         "tces": len(candidates),
         "candidates": pc.sum(candidates.column("is_candidate"), min_count=0).as_py(),
     }
-    _write_record(run)
+    write_record(run)
     return candidates
 
 
 def _write_merged(run: Run, name: str, kind: pa.Schema, tables: Iterable[pa.Table]) -> None:
     """Row groups of fixed length whatever the tables' lengths, so that the cuts of the run leave no trace."""
-    with run.folder.writing(name) as file, pq.ParquetWriter(file, kind, **PARQUET) as writer:
+    with run.folder.writing(name) as file, pq.ParquetWriter(file, kind, **schema.PARQUET) as writer:
         for group in _regroup(tables, kind):
             writer.write_table(group, row_group_size=GROUP_ROWS)
 
@@ -646,5 +688,5 @@ def _fresh(table: pa.Table) -> pa.Table:
 def _parquet(table: pa.Table) -> pa.Buffer:
     sink = pa.BufferOutputStream()
     writer: Callable[..., None] = pq.write_table
-    writer(table, sink, row_group_size=max(1, len(table)), **PARQUET)
+    writer(table, sink, row_group_size=max(1, len(table)), **schema.PARQUET)
     return sink.getvalue()

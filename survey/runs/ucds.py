@@ -5,6 +5,8 @@ Vocabulary: IVOA Recommendation UCD1+ (The UCD1+ controlled vocabulary). A test 
 
 from typing import Final
 
+from survey.schema import SIGNAL_MODELS
+
 _ERRORS: Final = {
     "period_err": "period",
     "epoch_err": "epoch",
@@ -42,6 +44,21 @@ UCDS: Final = {
     "not_transit_like": "meta.code.class",
     "significant_secondary": "meta.code.class",
     "centroid_offset": "meta.code.class",
+    **{f"{model}_probability": "stat.probability" for model in SIGNAL_MODELS},
+    **{f"{model}_spread": "stat.stdev;stat.probability" for model in SIGNAL_MODELS},
+    **{f"{model}_score": "stat.likelihood" for model in SIGNAL_MODELS},
+    "probability": "stat.probability",
+    "score_raw": "stat.likelihood",
+    "num_segments": "meta.number",
+    "star_score_max": "stat.likelihood;stat.max",
+    "period_probability": "stat.probability;src",
+    "anomaly_score": "stat.likelihood;src",
+    "star_out_of_support": "meta.code.qual",
+    "out_of_support": "meta.code.qual",
+    "not_scored": "meta.note",
+    "star_score": "stat.likelihood;src",
+    "star_probability": "stat.probability;src",
+    "models": "meta.id;meta.software",
     "ephemeris_match": "meta.code.class",
     "match_kind": "meta.code.class",
     "match_target": "meta.id.assoc",
@@ -68,7 +85,7 @@ UCDS: Final = {
     "dec": "pos.eq.dec;meta.main",
     "observed": "meta.id;obs.field",
 }
-"""Column of schema.CANDIDATE -> UCD, but for errors."""
+"""Column of schema.CANDIDATE, or of the catalogue of stars, -> UCD, but for errors."""
 
 CENTROID_UCDS: Final = {
     "offset_pixels": "pos.angDistance;pos.centroid",

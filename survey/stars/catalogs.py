@@ -11,6 +11,7 @@ since the time zero of the star's mission (BTJD, BKJD), durations in hours, dept
 import email.message
 import functools
 import gzip
+import hashlib
 import http.client
 import io
 import os
@@ -520,6 +521,14 @@ def signal_tables(folder: str | Path | None = None, *, mission: str | None = Non
     """The files of a folder that `signals_table` reads, by name of the table."""
     found = {name: find_table(name, folder) for name in _tables_of(mission)}
     return {name: path for name, path in found.items() if path is not None}
+
+
+def describe_tables(files: Mapping[str, Path]) -> list[dict[str, str]]:
+    """name, file and sha256 of tables, for the record of what something was compared with."""
+    return [
+        {"name": name, "file": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+        for name, path in files.items()
+    ]
 
 
 def _tables_of(mission: str | None) -> list[str]:

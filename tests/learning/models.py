@@ -7,10 +7,8 @@ import numpy as np
 import torch
 
 from survey.learning.artifact import (
-    InputsRecord,
     MemberRecord,
     ModelRecord,
-    ShapeRecord,
     know_stars,
     round_weights,
     write_artifact,
@@ -23,27 +21,29 @@ SCALARS = ("period", "snr")
 
 STARS = np.array([f"TIC {k}" for k in range(1, 41)])
 
+SHAPE = Shape(global_bins=GLOBAL, local_bins=LOCAL, scalars=len(SCALARS), channels=(4, 6), hidden=8)
+
 FOLDS = (np.arange(40) % 2).astype(np.uint8)
 
 
 def small_weights(members: int = 4) -> tuple[dict[str, torch.Tensor], ...]:
     torch.manual_seed(0)
-    shape = Shape(GLOBAL, LOCAL, False, len(SCALARS), channels=(4, 6), hidden=8)
-    return tuple(round_weights(ResNet1D(shape).state_dict()) for _ in range(members))
+    return tuple(round_weights(ResNet1D(SHAPE).state_dict()) for _ in range(members))
 
 
 def small_record(**changes: Any) -> ModelRecord:
-    network = {"global_bins": GLOBAL, "local_bins": LOCAL, "secondary": False, "scalars": 2}
     record = {
         "name": "small",
         "task": "vetting",
         "meaning": "planets against the rest",
-        "network": ShapeRecord(**network, channels=(4, 6), hidden=8, dropout=0.3),
-        "inputs": InputsRecord(view_spec=None, scalars=SCALARS),
+        "kind": "resnet1d",
+        "network": SHAPE.model_dump(mode="json"),
+        "inputs": {"view_spec": None, "scalars": list(SCALARS)},
         "members": tuple(MemberRecord(fold=k % 2, seed=k // 2, epoch=1) for k in range(4)),
         "calibration": Calibration(method="temperature", temperature=2.0),
         "fold_calibrations": tuple(Calibration(method="temperature", temperature=k + 1.0) for k in range(2)),
         "threshold": 0.5,
+        "support": {"period": (1.5, 9.5), "view_scatter": (0.1, 1.0)},
         "training": {},
         "figures": {},
     }

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import pickle
+import tracemalloc
 import zipfile
 from pathlib import Path
 
@@ -12,12 +13,24 @@ import pytest
 import safetensors.torch
 import skops.io
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from sklearn.ensemble import HistGradientBoostingClassifier, IsolationForest
 from sklearn.neighbors import LocalOutlierFactor
 
 from survey.errors import SurveyError, UsageError
 from survey.learning import artifact
 from tests.learning.models import FOLDS, STARS, small_record, small_weights, write_small
+
+PLAIN = {
+    "kind": "anomaly",
+    "network": {},
+    "inputs": {"window": 50},
+    "members": (),
+    "fold_calibrations": (),
+    "support": {},
+}
+"""Changes that make the small record one of a model without a network."""
 
 
 def seal(folder: Path, name: str) -> None:
@@ -76,15 +89,23 @@ def test_a_damaged_or_missing_file_is_named(folder, name):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"format": 2}, "format: input should be 1"),
-        ({"kind": "transformer"}, "kind: input should be 'resnet1d'"),
-        ({"members": []}, "members: "),
+        ({"format": 1}, "format: input should be 2"),
+        ({"kind": "transformer"}, "kind: no network is called 'transformer'; known are resnet1d"),
+        ({"kind": "anomaly"}, "a model of kind anomaly has no members"),
+        ({"members": []}, "a network has at least one member"),
+        ({"members": [{"fold": 0, "seed": 0, "epoch": 1}] * 257}, "members: "),
+        ({"members": [{"fold": 300, "seed": 0, "epoch": 1}]}, r"members\.0\.fold: "),
         ({"threshold": 2}, "threshold: "),
         ({"surprise": 1}, "surprise: extra inputs"),
         ({"files": {}}, "files: no sha256 of weights.safetensors"),
         ({"network": {"global_bins": 10**9}}, r"network\.global_bins: "),
         ({"network": {"channels": [10**6]}}, "channels are 1 to 1024"),
+        ({"network": {"layers": 9}}, r"network\.layers: extra inputs"),
+        ({"network": []}, "network: "),
         ({"inputs": {"scalars": []}}, "0 names for 2 scalars"),
+        ({"inputs": {"scalars": [1, 2]}}, r"inputs\.scalars\.0: "),
+        ({"support": {"period": [0, "NaN"]}}, "support.period.1: "),
+        ({"support": {"period": [0]}}, "support.period"),
         ({"fold_calibrations": []}, "one calibration for each fold"),
         ({"files": {"../../etc/passwd": "0" * 64}}, "'../../etc/passwd' is no name of a model's file"),
         ({"files": {"/etc/passwd": "0" * 64}}, "is no name of a model's file"),
@@ -100,9 +121,54 @@ def test_a_model_json_that_says_nonsense_is_refused(folder, change, words):
         artifact.load_artifact(folder)
 
 
+def test_a_network_of_absurd_size_takes_no_memory(folder):
+    record = json.loads((folder / "model.json").read_text())
+    record["network"] |= {"global_bins": 16_384, "channels": [1024] * 8, "hidden": 4096}
+    (folder / "model.json").write_text(json.dumps(record))
+    tracemalloc.start()
+    with pytest.raises(UsageError, match="does not fit the network"):
+        artifact.load_artifact(folder)
+    assert tracemalloc.get_traced_memory()[1] < 20 << 20
+    tracemalloc.stop()
+
+
+def test_a_model_without_a_network(tmp_path):
+    rows = np.random.default_rng(0).normal(size=(80, 3))
+    parts = {"forest": PARTS["forest"](rows)}
+    stars = artifact.know_stars(STARS, np.zeros(len(STARS), np.uint8))
+    artifact.write_artifact(tmp_path / "strange", small_record(**PLAIN), (), stars, "# strange\n", parts)
+    assert not (tmp_path / "strange" / "weights.safetensors").exists()
+    model = artifact.load_artifact(tmp_path / "strange")
+    assert model.record.inputs == {"window": 50}
+    assert np.array_equal(model.parts["forest"].predict(rows), parts["forest"].predict(rows))
+    with pytest.raises(UsageError, match="small is no network but of kind anomaly"):
+        model.network(0)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=150)
+@given(field=st.sampled_from(sorted(artifact.ModelRecord.model_fields)), value=JSON)
+def test_a_field_of_any_content_is_read_or_refused(folder, field, value):
+    """Nothing else than a UsageError may come of a model.json that others wrote."""
+    before = (folder / "model.json").read_text()
+    (folder / "model.json").write_text(json.dumps({**json.loads(before), field: value}))
+    try:
+        artifact.load_artifact(folder)
+    except UsageError:
+        pass
+    finally:
+        (folder / "model.json").write_text(before)
+
+
 def test_what_is_no_json_is_refused(folder):
     (folder / "model.json").write_bytes(b"\x80\x04")
-    with pytest.raises(UsageError, match=r"model\.json: invalid json"):
+    with pytest.raises(UsageError, match=r"model\.json: invalid JSON"):
         artifact.load_artifact(folder)
 
 
@@ -113,6 +179,9 @@ def test_weights_of_another_network_are_refused(folder):
         "logit.bias holds NaN": {"002.logit.bias": torch.tensor([torch.nan])},
         "belongs to none of the 4 members": {"009.logit.bias": torch.zeros(1)},
         "extra does not fit": {"000.extra": torch.zeros(1)},
+        "'².logit.bias' belongs to none of the 4 members": {"².logit.bias": torch.zeros(1)},
+        "logit.bias holds torch.float8": {"000.logit.bias": torch.zeros(1, dtype=torch.float8_e4m3fn)},
+        "logit.bias holds torch.bool": {"000.logit.bias": torch.zeros(1, dtype=torch.bool)},
     }
     for words, change in cases.items():
         safetensors.torch.save_file(weights | change, folder / "weights.safetensors")

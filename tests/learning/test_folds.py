@@ -32,6 +32,14 @@ def test_stars_that_only_say_when_to_stop_are_not_learnt_from():
     assert 0.1 < len(held) / 300 < 0.3
 
 
+def test_where_a_class_has_few_stars_more_are_held_back():
+    stars = np.array([f"TIC {k}" for k in range(60)])
+    labels = np.arange(60) < 3
+    kept, held = hold_back(labels, stars, np.arange(60), 0.1, seed=0)
+    assert labels[held].sum() == 1
+    assert len(kept) == 40
+
+
 def test_too_few_stars_are_said_so():
     labels = np.array([True, True, False, False, False])
     with pytest.raises(UsageError, match="1 stars with a positive row cannot be divided among 2 folds"):

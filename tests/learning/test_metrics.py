@@ -93,7 +93,7 @@ def test_bins_without_rows_are_left_out():
 
 def test_all_rows_of_a_star_are_drawn_together():
     stars = np.array(["a", "b", "a", "c", "c", "c"])
-    weights = metrics.star_weights(stars, draws=50)
+    weights = np.stack(list(metrics.star_weights(stars, draws=50)))
     assert (weights[:, 0] == weights[:, 2]).all()
     assert (weights[:, 3] == weights[:, 5]).all()
     assert (weights[:, [0, 1, 3]].sum(1) == 3).all()

@@ -5,9 +5,9 @@ import json
 import pytest
 
 from survey.cli import main
+from survey.config import Config
 from survey.learning.artifact import find_artifact, load_artifact, shipped
-from survey.learning.evaluate import evaluate
-from survey.learning.sets.views import read_views
+from survey.learning.lessons import measure_model
 
 NAMES = ("triage", "vetting")
 
@@ -32,7 +32,7 @@ def test_each_is_whole_and_small_and_above_its_bar(name):
     assert figures["by_fold"]["average_precision"]["mean"] >= LEAST_PRECISION[name]
     # Better than boosted trees on the same numbers, beyond the scatter of a paired bootstrap.
     assert figures["floor"]["gain"]["low"] > 0
-    assert figures["views_alone"]["floor"]["gain"]["low"] > 0
+    assert figures["blind"]["floor"]["gain"]["low"] > 0
     card = (folder / "CARD.md").read_text()
     assert f"{figures['by_fold']['average_precision']['mean']:.4f}" in card
 
@@ -42,11 +42,11 @@ def test_each_is_whole_and_small_and_above_its_bar(name):
 def test_its_figures_are_measured_again(name, real_data, capsys):
     path = real_data / "views" / "astronet_vetting_views.npz"
     model = load_artifact(find_artifact(name))
-    again = evaluate(model, read_views(path), draws=20).figures
+    again = measure_model(model, path, Config()).figures
     assert again["seen_rows"] == again["rows"] == 12_786
     for figure in ("base_rate", "lift", "brier", "ece", "f1"):
         assert again[figure] == pytest.approx(model.record.figures[figure], rel=1e-4), figure
-    assert main(["evaluate", name, "--views", str(path), "--json"]) == 0
+    assert main(["evaluate", name, "--set", str(path), "--json"]) == 0
     said = json.loads(capsys.readouterr().out)
     assert said["model_id"] == model.id
     assert said["average_precision"]["value"] == pytest.approx(

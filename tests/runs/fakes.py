@@ -108,11 +108,23 @@ def make_describe(config: Config, source: Source | None) -> Step:
     return step
 
 
+def make_score(config: Config, source: Source | None) -> Step:
+    def work(row: Row) -> Row:
+        return {"tces": row["tces"], "star_score": 0.01 * (int(row["target_id"].split()[1]) % 17), "num_segments": 3}
+
+    def step(table: pa.Table) -> pa.Table:
+        rows = rows_of(table)
+        return schema.extend(table, stages.SCORED, [{"tces": None, **attempt("score", work, row)} for row in rows])
+
+    return step
+
+
 FAKES: Sequence[Stage] = (
     Stage("fetch", stages.FETCHED, make_fetch),
     Stage("detrend", stages.DETRENDED, make_detrend),
     Stage("search", stages.SEARCHED, make_search),
     Stage("describe", stages.DESCRIBED, make_describe),
+    Stage("score", stages.SCORED, make_score),
 )
 
 

@@ -17,11 +17,11 @@ def quick(*overrides: str) -> Config:
     return load(overrides=["search.period_max=6", "search.max_tces=3", "run.shard_size=4", *overrides])
 
 
-def make_run(root: str | Path, mirror: Path, kinds: Sequence[str] = KINDS) -> store.Run:
+def make_run(root: str | Path, mirror: Path, kinds: Sequence[str] = KINDS, overrides: Sequence[str] = ()) -> store.Run:
     """Writes the simulated archive into `mirror`, if there is none, and the run over it into `root`."""
     if not mirror.exists():
         simulate.write_archive(mirror, kinds=kinds)
-    config, source = quick(), open_source(f"mirror:{mirror}", Config())
+    config, source = quick(*overrides), open_source(f"mirror:{mirror}", Config())
     targets = read_targets(mirror / "targets.txt").targets
     with store.open_run(root, config, targets, source=source.describe(), asked={"targets": "targets.txt"}) as run:
         for shard, table in store.todo(run).items():

@@ -14,9 +14,11 @@ from astropy import units
 from astropy.table import Table
 
 from survey import schema
+from survey.config import Config
 from survey.errors import UsageError
-from survey.runs import exports, ucds
+from survey.runs import exports, store, ucds
 from survey.stars.simulate import InjectedSignal
+from tests.runs import fakes
 
 
 def make_check(name: str, value: float | None, **others: Any) -> dict[str, Any]:
@@ -335,3 +337,36 @@ def test_seconds_by_stage_are_means_over_the_stars_that_came_to_it() -> None:
     rows = [tried(("fetch", 1.0), ("search", 4.0)), tried(("fetch", 3.0))]
     telemetry = schema.rows_table([row | {"updated_at": "2026-01-01T00:00:00+00:00"} for row in rows], schema.TELEMETRY)
     assert exports.stage_seconds(telemetry) == {"fetch": 2.0, "search": 4.0}
+
+
+def test_stars_are_listed_by_their_score(tmp_path: Any) -> None:
+    config = Config()
+    with store.open_run(tmp_path, config, fakes.targets(30)) as run:
+        for shard, table in store.todo(run).items():
+            store.commit(run, shard, fakes.described(table, config))
+        store.merge(run)
+    stars = exports.read_stars(store.load_run(tmp_path))
+    assert stars.column_names[:4] == ["target_id", "mission", "num_segments", "star_score"]
+    scores = stars.column("star_score").to_pylist()
+    assert scores == sorted(scores, reverse=True)
+    assert 0 < len(stars) < 30, "stars without light have no score"
+    words = exports.export(stars, "csv").decode().splitlines()
+    assert words[0].startswith("target_id,mission,num_segments,star_score,")
+    assert len(exports.read_stars(run, threshold=0.5)) == 0, "none has a probability"
+    for form in ("ecsv", "votable"):
+        assert exports.export(stars, form)
+
+
+def test_signals_are_listed_by_the_score_of_a_model(candidates: pa.Table) -> None:
+    scores, chances = pa.array([0.5, 2.0, None]), pa.array([0.3, 0.8, None])
+    for name, values in (("vetting_score", scores), ("vetting_probability", chances)):
+        candidates = candidates.set_column(
+            candidates.schema.get_field_index(name), candidates.schema.field(name), values
+        )
+    ranked = exports.rank_by(candidates, "vetting")
+    assert ranked.column("score_raw").to_pylist() == [2.0, 0.5]
+    assert ranked.column("rank").to_pylist() == candidates.column("rank").to_pylist()[1::-1]
+    assert exports.rank_by(candidates, "vetting", 0.5).column("probability").to_pylist() == [0.8]
+    assert exports.flatten(ranked).schema.field("probability").metadata[b"ucd"] == b"stat.probability"
+    with pytest.raises(UsageError, match="no signal here was scored by pixels"):
+        exports.rank_by(candidates, "pixels")

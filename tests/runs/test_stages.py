@@ -122,7 +122,10 @@ def test_a_planet_comes_back_as_a_candidate_with_views(stub: Source) -> None:
     assert tce["depth_ppm"] == pytest.approx(1e6 * DEPTH, rel=0.1)
     assert tce["is_candidate"]
     assert tce["flags"] == []
-    assert [view["number"] for view in row["views"]] == [one["number"] for one in row["tces"] if one["is_candidate"]]
+    shown = [(view["number"], view["spec"]) for view in row["views"]]
+    of_candidates = {(one["number"], "views-2048-256") for one in row["tces"] if one["is_candidate"]}
+    assert set(shown) == of_candidates | {(one["number"], "triage-201-61") for one in row["tces"]}
+    assert len(shown) == len(set(shown))
     assert len(row["views"][0]["global_view"]) == 2048
     assert row["notes"] == ["a note"]
     assert row["scatter_ppm"] == pytest.approx(400, rel=0.15)
@@ -245,7 +248,9 @@ def test_absurd_numbers_are_not_searched() -> None:
     assert np.all(curve.flux == 1)
 
 
-def test_a_single_transit_has_no_period_and_no_views(stub: Source, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_single_transit_has_no_period_and_is_scored_by_the_light_about_it(
+    stub: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def with_one_dip(target: Target, source: Source, config: Config) -> LightCurve:
         curve = make_curve(target)
         dip = np.where(np.abs(curve.time - 2006.5) < 0.06, 8e-3, 0).astype(np.float32)
@@ -257,7 +262,13 @@ def test_a_single_transit_has_no_period_and_no_views(stub: Source, monkeypatch: 
     assert (single["period"], single["period_err"], single["n_transits"]) == (None, None, 1)
     assert single["epoch_bjd"] == pytest.approx(2459006.5, abs=0.01)
     assert single["depth_ppm"] == pytest.approx(8e3, rel=0.1)
-    assert (single["is_candidate"], single["flags"], row["views"]) == (False, ["single_transit"], [])
+    assert (single["is_candidate"], single["flags"]) == (False, ["single_transit"])
+    (view,) = row["views"]
+    assert view["spec"] == "triage-201-61"
+    assert abs(int(np.argmin(view["global_view"])) - 100) <= 1
+    assert np.median(np.abs(view["global_view"])) < 0.2
+    assert single["triage_probability"] > 0.3
+    assert {"triage: single_transit", "vetting: single_transit"} <= set(single["out_of_support"])
 
 
 SIGNAL = Ephemeris(PERIOD, 2001.7, DURATION)

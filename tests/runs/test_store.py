@@ -6,19 +6,24 @@ import hashlib
 import json
 import multiprocessing
 import os
+import shutil
 import urllib.request
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from survey import schema
 from survey.config import SCIENCE_VERSION, Config, load
 from survey.errors import RunRefused, SurveyError, UsageError
+from survey.learning.artifact import shipped
 from survey.runs import folder as folders
 from survey.runs import store
+from survey.runs.candidates import rank_candidates
+from survey.runs.crossmatch import MATCHED
 from survey.stars.targets import Target
 from tests.runs import fakes
 
@@ -101,6 +106,97 @@ def test_candidates_come_first_and_then_the_strongest(tmp_path: Path) -> None:
     assert keys == sorted(keys)
     assert {row["is_candidate"] for row in rows} == {True, False}
     assert all(row["observed"] == [int(row["target_id"].split()[1]) % 3] for row in rows)
+
+
+def rank(rows: Sequence[dict[str, Any]]) -> list[str]:
+    blank = dict.fromkeys(field.name for field in MATCHED)
+    table = schema.rows_table([{**blank, "mission": "tess", **row} for row in rows], MATCHED)
+    ranked = rank_candidates(table)
+    assert ranked.column("rank").to_pylist() == list(range(1, len(rows) + 1))
+    return ranked.column("target_id").to_pylist()
+
+
+def test_signals_are_ranked_by_what_the_model_says_where_it_can() -> None:
+    rows = [
+        {"target_id": "no planet", "is_candidate": True, "mes": 500.0, "vetting_score": -6.0, "out_of_support": []},
+        {"target_id": "not scored", "is_candidate": True, "mes": 9.0, "out_of_support": []},
+        {"target_id": "planet", "is_candidate": True, "mes": 8.0, "vetting_score": 1.5, "out_of_support": []},
+        {
+            "target_id": "years",
+            "is_candidate": True,
+            "mes": 90.0,
+            "vetting_score": -9.0,
+            "out_of_support": ["vetting: period"],
+        },
+        {
+            "target_id": "Kepler's",
+            "is_candidate": True,
+            "mes": 90.0,
+            "vetting_score": 1.0,
+            "out_of_support": ["vetting: mission"],
+        },
+        {"target_id": "fails", "is_candidate": False, "mes": 900.0, "vetting_score": 5.0, "out_of_support": []},
+    ]
+    expected = ["planet", "Kepler's", "years", "not scored", "no planet", "fails"]
+    assert rank(rows) == rank(rows[::-1]) == expected
+    without = [row | {"vetting_score": None, "out_of_support": None} for row in rows]
+    assert rank(without) == ["no planet", "years", "Kepler's", "not scored", "planet", "fails"]
+
+
+def copy_model(name: str, folder: Path) -> Path:
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(shipped()[name], folder)
+    return folder
+
+
+def test_a_run_keeps_to_the_models_that_it_began_with(tmp_path: Path) -> None:
+    mine, root, targets = copy_model("triage", tmp_path / "mine"), tmp_path / "run", fakes.targets(20)
+    config = load(overrides=[f"score.vetting={mine}"])
+    with store.open_run(root, config, targets) as run:
+        commit_all(run, [0])
+        models = run.record["models"]
+    assert models["vetting"] == {"model": str(mine), "id": models["triage"]["id"]}
+    copy_model("vetting", mine)
+    with (
+        pytest.raises(RunRefused, match=r"score\.vetting: model \w{10} -> \w{10}"),
+        store.open_run(root, config, targets),
+    ):
+        pass
+    with pytest.raises(RunRefused, match=r"score\.vetting: .* -> None"):
+        store.plan(root, load(overrides=["score.vetting=none"]), targets)
+    copy_model("triage", mine)
+    with store.open_run(root, config, targets) as run:
+        commit_all(run)
+        assert store.merge(run).complete
+
+
+def test_a_model_that_cannot_be_read_ends_a_sweep_before_it_begins(tmp_path: Path) -> None:
+    mine, root = copy_model("vetting", tmp_path / "mine"), tmp_path / "run"
+    (mine / "weights.safetensors").write_bytes(b"damaged")
+    config = load(overrides=[f"score.vetting={mine}"])
+    with pytest.raises(UsageError, match=r"score\.vetting: .*weights.safetensors: damaged"):
+        store.plan(root, config, fakes.targets(3))
+    with pytest.raises(UsageError, match="damaged"), store.open_run(root, config, fakes.targets(3)):
+        pass
+    assert not (root / store.RECORD).exists()
+
+
+def test_scores_of_another_model_than_the_run_s_are_not_committed(tmp_path: Path) -> None:
+    with store.open_run(tmp_path / "run", Config(), fakes.targets(4)) as run:
+        rows = fakes.described(store.todo(run)[0], run.config)
+        place = rows.schema.get_field_index("models")
+        foreign = pa.array([[{"name": "vetting", "id": "another"}]] * len(rows), schema.MODELS_FIELD.type)
+        with pytest.raises(SurveyError, match=r"score\.vetting: a worker read another model"):
+            store.commit(run, 0, rows.set_column(place, schema.MODELS_FIELD, foreign))
+        assert not run.parts
+
+
+def test_a_run_of_another_schema_is_not_read(tmp_path: Path) -> None:
+    sweep(tmp_path, Config(), fakes.targets(3))
+    record = json.loads((tmp_path / store.RECORD).read_text())
+    (tmp_path / store.RECORD).write_text(json.dumps(record | {"schema_version": 2}))
+    with pytest.raises(RunRefused, match="its tables have schema 2"):
+        store.load_run(tmp_path)
 
 
 def test_features_are_the_views_of_the_candidates(tmp_path: Path) -> None:
@@ -322,7 +418,7 @@ def test_progress_has_the_last_stage_and_status_of_every_target(tmp_path: Path) 
 def test_telemetry_has_the_seconds_of_every_stage_and_the_traceback(tmp_path: Path) -> None:
     sweep(tmp_path, Config(), fakes.targets(12))
     rows = {row["target_id"]: row for row in store.read_telemetry(store.load_run(tmp_path)).to_pylist()}
-    assert [entry["stage"] for entry in rows["TIC 1"]["trace"]] == ["fetch", "detrend", "search", "describe"]
+    assert [entry["stage"] for entry in rows["TIC 1"]["trace"]] == ["fetch", "detrend", "search", "describe", "score"]
     assert all(entry["seconds"] >= 0 and entry["node"] for entry in rows["TIC 1"]["trace"])
     assert "defect at 9" in rows["TIC 9"]["trace"][-1]["traceback"]
 

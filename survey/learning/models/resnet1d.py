@@ -5,12 +5,20 @@ its second channel; mean and maximum along each tower, and the scalars with flag
 hidden layer to one logit, as in Shallue & Vanderburg (2018) and Yu et al. (2019).
 """
 
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
+import numpy as np
+import pydantic
 import torch
+from numpy.typing import NDArray
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
+
+from survey.config import Frozen, TrainConfig
+from survey.learning.examples import Examples
+from survey.learning.models.kind import Kind
 
 CLIP: Final = 3.0
 """Views are cut at this many depths: a spike says no more than that there is one."""
@@ -22,21 +30,37 @@ SHORTEST: Final = 8
 """A tower halves its view until fewer than twice this many bins are left."""
 
 
-@dataclass(frozen=True)
-class Shape:
+class Shape(Frozen):
     """What a network reads: bins of both views, whether there is a secondary view, number of scalars.
 
     channels: of the blocks of a tower; hidden: width of the last layer.
     """
 
-    global_bins: int
-    local_bins: int
+    global_bins: int = Field(ge=16, le=16_384)
+    local_bins: int = Field(ge=16, le=16_384)
     secondary: bool = False
-    scalars: int = 0
-    channels: tuple[int, ...] = (16, 24, 32, 48)
-    hidden: int = 64
-    dropout: float = 0.3
+    scalars: int = Field(0, ge=0, le=64)
+    channels: tuple[int, ...] = Field((16, 24, 32, 48), min_length=1, max_length=8)
+    hidden: int = Field(64, ge=1, le=4096)
+    dropout: float = Field(0.3, ge=0, lt=1)
 
+    @pydantic.field_validator("channels")
+    @classmethod
+    def _check_channels(cls, channels: tuple[int, ...]) -> tuple[int, ...]:
+        if not all(1 <= width <= 1024 for width in channels):
+            raise ValueError("channels are 1 to 1024")
+        return channels
+
+
+class Inputs(Frozen):
+    """What the network is shown: the form of the views and the scalars, in order."""
+
+    view_spec: str | None
+    scalars: tuple[str, ...]
+
+
+LEAST_LOG: Final = {"period": 1e-3, "duration_h": 1e-2, "depth_ppm": 1.0, "snr": 0.1, "mes": 1.0}
+"""Scalars that enter as logarithms, and the least value that each is set to."""
 
 STEM_BINS: Final = 128
 """Longer views are halved by the first layer already."""
@@ -113,3 +137,88 @@ class ResNet1D(nn.Module):
             level = torch.where(missing, 0.0, level)
             found.append(functional.relu(self.facts(torch.cat([level, missing.to(level.dtype)], 1))))
         return self.logit(self.dropout(functional.relu(self.hidden(torch.cat(found, 1)))))[:, 0]
+
+
+# How it learns
+
+ROLL_ORBIT: Final = 3
+ROLL_TRANSIT: Final = 1
+"""Bins by which views are moved in training, either way: the epoch of a real signal is a little off."""
+
+VIEW_NOISE: Final = 0.02
+"""Depths of noise added to views in training."""
+
+SCALAR_NOISE: Final = 0.05
+"""Standard deviations of noise added to scalars in training."""
+
+
+def check(shape: Shape, inputs: Inputs) -> None:
+    if len(inputs.scalars) != shape.scalars:
+        raise ValueError(f"{len(inputs.scalars)} names for {shape.scalars} scalars")
+
+
+def set_scales(network: nn.Module, examples: Examples) -> None:
+    """Mean and standard deviation of each scalar over the rows that have it."""
+    assert isinstance(network, ResNet1D)
+    scalars = examples.inputs[2]
+    for k in range(scalars.shape[1]):
+        known = scalars[:, k][~scalars[:, k].isnan()]
+        if len(known) > 1:
+            network.center[k] = known.mean()
+            network.scale[k] = known.std().clamp(min=1e-6)
+
+
+def vary(batch: Examples, draw: np.random.Generator, config: TrainConfig) -> Examples:
+    """The batch with views turned round in time, moved and noisy, and with scalars hidden."""
+    orbit, transit, scalars = batch.inputs
+    n, device = len(batch), orbit.device
+    turned = torch.as_tensor(draw.random(n) < 0.5, device=device)[:, None, None]
+    hidden = torch.as_tensor(draw.random(n) < config.missing_share, device=device)[:, None]
+    orbit = torch.where(turned, orbit.flip(-1), orbit)
+    transit = torch.where(turned, transit.flip(-1), transit)
+    orbit = orbit.roll(int(draw.integers(-ROLL_ORBIT, ROLL_ORBIT + 1)), -1)
+    transit = transit.roll(int(draw.integers(-ROLL_TRANSIT, ROLL_TRANSIT + 1)), -1)
+    orbit, transit = (
+        view + VIEW_NOISE * torch.as_tensor(draw.standard_normal(view.shape, np.float32), device=device)
+        for view in (orbit, transit)
+    )
+    noise = torch.as_tensor(draw.standard_normal(scalars.shape, np.float32), device=device)
+    scalars = torch.where(hidden, torch.nan, scalars + SCALAR_NOISE * noise)
+    return Examples((orbit, transit, scalars), batch.targets)
+
+
+def find_blocks(network: nn.Module) -> list[nn.Module]:
+    """The head, then the blocks of both towers from the last to the first, then their stems."""
+    assert isinstance(network, ResNet1D)
+    towers = (network.orbit, network.transit)
+    head = [network.hidden, network.dropout, network.logit]
+    depth = max(len(tower.blocks) for tower in towers)
+    return [
+        nn.ModuleList([*head, network.facts] if network.facts is not None else head),
+        *(nn.ModuleList([t.blocks[-k] for t in towers if len(t.blocks) >= k]) for k in range(1, depth + 1)),
+        nn.ModuleList([part for tower in towers for part in (tower.stem, tower.stem_norm)]),
+    ]
+
+
+def find_facts(examples: Examples, inputs: Any) -> Mapping[str, NDArray[np.floating]]:
+    """The scalars in their own units, and how far the global view scatters, in depths."""
+    orbit, _, scalars = (part.numpy() for part in examples.inputs)
+    entered = {name: scalars[:, k].astype(np.float64) for k, name in enumerate(inputs.scalars)}
+    named = {name: 10**values if name in LEAST_LOG else values for name, values in entered.items()}
+    return named | {"view_scatter": np.clip(orbit[:, 0], -CLIP, CLIP).std(-1, dtype=np.float64)}
+
+
+KIND: Final = Kind(
+    name="resnet1d",
+    shape=Shape,
+    inputs=Inputs,
+    make=ResNet1D,
+    loss=functional.binary_cross_entropy_with_logits,
+    vary=vary,
+    blocks=find_blocks,
+    facts=find_facts,
+    prepare=set_scales,
+    check=check,
+    words="residual network on a global and a local view, and on scalars any of which may be missing",
+    limits=("It has seen the light curve alone: neither pixels nor neighbours. A blend looks like a planet to it.",),
+)

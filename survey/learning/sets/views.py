@@ -3,6 +3,7 @@
 - npz: arrays `global_view` and `local_view` (n, bins), `label`, a star's number (`tic_id`, `kepid`, `epic`) or
   `target_id`, if there are any `secondary_view` and scalars: period (d), duration_h, depth_ppm, snr, centroid_offset.
   The layouts of AstroNet-Vetting (Yu et al. 2019) and Nigraha (Rao et al. 2021) are known by their arrays.
+- Parquet: a set that `survey data` made, with folds and provenance.
 - CSV: columns global_0.., local_0.., label (0 or 1), optional centroid_offset, other scalars and star; or `path` to
   one npz a row that holds `global_view` and `local_view`.
 
@@ -13,37 +14,36 @@ import hashlib
 import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import polars
+import pyarrow as pa
+import torch
 from numpy.typing import NDArray
 
+from survey.config import TrainConfig
 from survey.errors import UsageError
+from survey.learning.examples import Examples
+from survey.learning.lesson import OWN, Lesson, Task, find_missions
+from survey.learning.models import resnet1d
+from survey.learning.models.resnet1d import Inputs, Shape
+from survey.learning.sets.labels import ECLIPSES, KNOWN, LETTERS, PLANETS, positive
+from survey.learning.sets.table import LabelledTable, is_set, read_set
+from survey.learning.views import check_views, make_examples
 
 Floats = NDArray[np.float32]
 Columns = Mapping[str, NDArray[Any]]
 
-SCALARS: Final = ("period", "duration_h", "depth_ppm", "snr", "centroid_offset")
-"""Scalars that a row may bring: days, hours, ppm, none, and the offset in the unit of the file."""
-
-PLANETS: Final = frozenset({"PC", "KP", "CP", "APC"})
-ECLIPSES: Final = frozenset({"EB", "FP"})
-REST: Final = frozenset({"J", "V", "IS", "O", "FA"})
+SCALARS: Final = ("period", "duration_h", "depth_ppm", "snr", "mes", "centroid_offset")
+"""Scalars that a row may bring: days, hours, ppm; snr as the search of the file's makers measured it, mes as a sweep
+does; the offset in the unit of the file."""
 
 STAR_COLUMNS: Final = {"target_id": "", "star": "", "tic_id": "TIC ", "kepid": "KIC ", "epic": "EPIC "}
 """Columns that name the star of a row, and what is set before a bare number."""
-
-
-@dataclass(frozen=True)
-class Task:
-    """What a model tells apart: the labels of letters that count as positive; a label 1 is positive in any case."""
-
-    name: str
-    meaning: str
-    positives: frozenset[str]
 
 
 TASKS: Final = {
@@ -60,7 +60,8 @@ class ViewSet:
     """Rows of labelled views. scalars: (n,) arrays by name, NaN where a row lacks one; kinds: labels as in the file.
 
     view_spec: the named form of the views, None for one that the survey does not make; copies: rows dropped as exact
-    copies of others; notes: what a reader of figures measured on it ought to know.
+    copies of others; notes: what a reader of figures measured on it ought to know; folds: (n,) where the file brings
+    its own; simulated: what of it is, "" for nothing.
     """
 
     name: str
@@ -74,19 +75,21 @@ class ViewSet:
     view_spec: str | None = None
     copies: int = 0
     notes: tuple[str, ...] = field(default=())
+    folds: NDArray[np.uint8] | None = None
+    simulated: str = ""
 
     def __len__(self) -> int:
         return len(self.stars)
 
     def labels(self, task: Task) -> NDArray[np.bool_]:
         """(n,) which rows are positive. Raises UsageError where only one class is there."""
-        positive = np.isin(self.kinds, [*task.positives, "1"])
-        if positive.all() or not positive.any():
+        found = positive(self.kinds, task.positives)
+        if found.all() or not found.any():
             kinds = ", ".join(np.unique(self.kinds).tolist())
             raise UsageError(
                 f"{self.name}: one class only for {task.name} ({task.meaning}): all labels are among {kinds}"
             )
-        return positive
+        return found
 
     def take(self, rows: NDArray[Any]) -> "ViewSet":
         return replace(
@@ -97,17 +100,25 @@ class ViewSet:
             local_view=self.local_view[rows],
             secondary_view=None if self.secondary_view is None else self.secondary_view[rows],
             scalars={name: values[rows] for name, values in self.scalars.items()},
+            folds=None if self.folds is None else self.folds[rows],
         )
 
 
-def read_views(path: str | Path) -> ViewSet:
-    """The labelled views of a file, checked, without exact copies. Raises UsageError saying what is wrong with it."""
+def read_views(path: str | Path, *, labelled: bool = True) -> ViewSet:
+    """The labelled views of a file, checked, without exact copies. Raises UsageError saying what is wrong with it.
+
+    labelled: False takes files without labels too, and keeps every row; a label that lacks is "0".
+    """
     path = Path(path)
     try:
         content = path.read_bytes()
     except OSError as error:
         raise UsageError(f"cannot read views from {path}: {(error.strerror or str(error)).lower()}") from None
+    if is_set(path):
+        return _read_parquet(read_set(path, "views"))
     columns = _read_csv(path) if path.suffix.lower() == ".csv" else _read_npz(path)
+    if not labelled and "global_view" in columns:
+        columns.setdefault("label", np.zeros(len(np.atleast_1d(columns["global_view"]))))
     for layout, known in LAYOUTS.items():
         if known <= columns.keys():
             views = READERS[layout](columns, path.name)
@@ -116,7 +127,7 @@ def read_views(path: str | Path) -> ViewSet:
         raise UsageError(f"{path.name}: {_lacking(columns)}")
     views = replace(views, sha256=hashlib.sha256(content).hexdigest())
     _check(views)
-    return _without_copies(views)
+    return _without_copies(views) if labelled else views
 
 
 def _lacking(columns: Columns) -> str:
@@ -186,6 +197,55 @@ def _join_files(path: Path, names: NDArray[Any]) -> dict[str, NDArray[Any]]:
 
 def _shapes(shapes: set[tuple[int, ...]]) -> str:
     return ", ".join("x".join(map(str, shape)) for shape in sorted(shapes))
+
+
+def _read_parquet(found: LabelledTable) -> ViewSet:
+    """A set of `sets.table`, which has been audited: it has folds and no copies."""
+    table = found.table
+    columns = {
+        name: np.stack(table.column(name).to_numpy()) if name in VIEWS else table.column(name).to_numpy()
+        for name in ("target_id", "label", *VIEWS, *SCALARS)
+        if name in table.column_names
+    }
+    lacking = {"global_view", "local_view"} - columns.keys()
+    if lacking:
+        raise UsageError(f"{found.name}: {_lacking(columns)}")
+    simulated = found.provenance["simulated"]
+    views = replace(
+        _read_house(columns, found.name),
+        sha256=found.sha256,
+        view_spec=found.provenance.get("view_spec"),
+        notes=(*found.provenance.get("notes", ()), *([f"Simulated: {simulated}."] if simulated else [])),
+        folds=table.column("fold").to_numpy(),
+        simulated=simulated,
+    )
+    _check(views)
+    return views
+
+
+VIEWS: Final = ("global_view", "local_view", "secondary_view")
+
+
+def tabulate_views(views: ViewSet, simulated: str = "", seed: int = 0) -> tuple[pa.Table, dict[str, Any]]:
+    """Views of a file of any form as `sets.table.write_set` takes them: rows, and where they come from.
+
+    simulated: what of them is, in words; seed: of the folds.
+    """
+    columns: dict[str, Any] = {"target_id": views.stars, "label": views.kinds}
+    for name in VIEWS:
+        if (view := getattr(views, name)) is not None:
+            columns[name] = pa.array(list(view), pa.list_(pa.float32()))
+    for name, values in views.scalars.items():
+        columns[name] = pa.array(values, pa.float64(), mask=~np.isfinite(values))
+    return pa.table(columns), {
+        "configuration": {},
+        "sources": [{"file": views.name, "sha256": views.sha256}],
+        "simulated": simulated,
+        "seed": seed,
+        "view_spec": views.view_spec,
+        "notes": list(views.notes),
+        "copies_dropped": views.copies,
+    }
 
 
 # Layouts
@@ -276,9 +336,9 @@ def _kinds(labels: NDArray[Any], name: str) -> NDArray[np.str_]:
             raise UsageError(f"{name}: label {values[wrong][0]:g} in row {int(np.argmax(wrong))}: labels are 0 or 1")
         return np.where(values == 1, "1", "0")
     words = np.array([str(word).strip().upper() for word in labels.tolist()])
-    wrong = ~np.isin(words, [*PLANETS, *ECLIPSES, *REST, "0", "1"])
+    wrong = ~np.isin(words, KNOWN)
     if wrong.any():
-        known = ", ".join(sorted(PLANETS | ECLIPSES | REST))
+        known = ", ".join(sorted(LETTERS))
         raise UsageError(f"{name}: label '{words[wrong][0]}' in row {int(np.argmax(wrong))}: known are 0, 1, {known}")
     return words
 
@@ -345,3 +405,83 @@ def _without_copies(views: ViewSet) -> ViewSet:
                 f"{views.kinds[earlier]} and {views.kinds[k]}: take one out"
             )
     return replace(views.take(kept), copies=int((~kept).sum()))
+
+
+# Lessons
+
+LEAST_MEASURED: Final = 0.1
+"""A scalar enters a model when at least this share of the rows has it."""
+
+SOURCES: Final = {
+    "b36efae813a54779": (
+        "Real TESS light curves of sectors 1-5, events found and labelled by eye by Yu et al. (2019, "
+        "AJ 158, 25); from the repository yuliang419/Astronet-Vetting (GPL); TESS data are in the public domain.",
+        "Labels are of 2019: some candidates were since found to be false positives. J merges stellar variation with "
+        "systematics.",
+    ),
+    "782a511738e9ecae": (
+        "Real TESS light curves, labelled events of Rao et al. (2021, MNRAS 502, 2845); from the repository "
+        "ExoplanetML/Nigraha (MIT); TESS data are in the public domain.",
+        "Labels come from several lists; FP are community dispositions of 2020.",
+    ),
+}
+"""Known files of views by the first 16 digits of their sha256: where they come from, their licence, their limits."""
+
+
+def make_lesson(path: str | Path, task_name: str, config: TrainConfig) -> Lesson:
+    """The views of a file as a task for the network on views. Raises UsageError for a file that is not fit for it."""
+    views = read_views(path)
+    scalars = choose_scalars(views, config)
+    shape = Shape(
+        global_bins=views.global_view.shape[1],
+        local_bins=views.local_view.shape[1],
+        secondary=views.secondary_view is not None,
+        scalars=len(scalars),
+    )
+    return _make_lesson(views, TASKS[task_name], shape, Inputs(view_spec=views.view_spec, scalars=scalars))
+
+
+def choose_scalars(views: ViewSet, config: TrainConfig) -> tuple[str, ...]:
+    """The scalars that enough rows have."""
+    if config.inputs == "views":
+        return ()
+    return tuple(name for name, values in views.scalars.items() if np.isfinite(values).mean() >= LEAST_MEASURED)
+
+
+def _make_lesson(views: ViewSet, task: Task, shape: Shape, inputs: Inputs) -> Lesson:
+    try:
+        check_views(shape, inputs, views.global_view, views.local_view, views.secondary_view, views.view_spec)
+    except UsageError as error:
+        raise UsageError(f"{views.name}: {error}") from None
+    labels = views.labels(task)
+    secondary = views.secondary_view if shape.secondary else None
+    examples = make_examples(views.global_view, views.local_view, secondary, views.scalars, inputs.scalars, labels)
+    table = np.concatenate([part.numpy().reshape(len(views), -1) for part in examples.inputs], 1)
+    source, caveat = SOURCES.get(views.sha256[:16], (OWN, ""))
+    kinds, counts = np.unique(views.kinds, return_counts=True)
+    return Lesson(
+        task=task,
+        kind=resnet1d.KIND,
+        shape=shape,
+        inputs=inputs,
+        stars=views.stars,
+        labels=labels,
+        examples=examples,
+        table=table,
+        set_name=views.name,
+        set_sha256=views.sha256,
+        missions=find_missions(views.stars),
+        simulated=views.simulated,
+        folds=views.folds,
+        blind=_hide_scalars(examples, table) if inputs.scalars else None,
+        facts={"labels": dict(zip(kinds.tolist(), counts.tolist(), strict=True)), "copies_dropped": views.copies},
+        notes=(*((caveat,) if caveat else ()), *views.notes),
+        source=source,
+        read_as=partial(_make_lesson, views, task),
+    )
+
+
+def _hide_scalars(examples: Examples, table: Floats) -> tuple[Examples, Floats]:
+    orbit, transit, scalars = examples.inputs
+    hidden = Examples((orbit, transit, torch.full_like(scalars, torch.nan)), examples.targets)
+    return hidden, table[:, : -scalars.shape[1]]

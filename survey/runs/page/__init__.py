@@ -120,6 +120,7 @@ def render(
         undrawn=_grouped(undrawn),
         settings=reading.settings(facts.run.config),
         citations=to_text(cite(facts.run)).splitlines(),
+        models=reading.used_models(facts.candidates),
         asked=reading.asked_words(facts.run.record),
         source=source_of(facts.run.record),
         version=metadata.version("transit-survey"),

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from survey.config import Config
+from survey.learning.shelf import describe_known
 from survey.runs import exports, store
 from survey.runs.store import Run, RunStatus
 from survey.stars.targets import MISSIONS
@@ -60,6 +61,29 @@ def count_classes(facts: Facts) -> list[tuple[str | None, int]]:
     classes = {row["target_id"]: row["star_class"] for row in searched.select(CLASSED).to_pylist()}
     classes |= {row["target_id"]: row["star_class"] for row in facts.candidates.select(CLASSED).to_pylist()}
     return count(pa.chunked_array([pa.array(classes.values(), pa.string())]))
+
+
+@dataclass(frozen=True)
+class UsedModel:
+    """A model that scored the run. base_rate: of its training, None where the model is not at hand or says none."""
+
+    name: str
+    id: str
+    meaning: str
+    base_rate: float | None
+
+
+def used_models(candidates: pa.Table) -> list[UsedModel]:
+    """The models that the signals were scored by; none of a run of before there were scores."""
+    if "models" not in candidates.column_names:
+        return []
+    used = {(model["name"], model["id"]) for found in candidates.column("models").to_pylist() for model in found or ()}
+    known = describe_known([id_ for _, id_ in used])
+    return [
+        UsedModel(name, id_, said.meaning if said else "", said.base_rate if said else None)
+        for name, id_ in sorted(used)
+        for said in [known.get(id_)]
+    ]
 
 
 def count_flags(candidates: pa.Table) -> list[tuple[str, int]]:
@@ -141,7 +165,8 @@ def timeline(record: Mapping[str, Any], telemetry: pa.Table) -> Timeline | None:
     """From when each session began and when its shards were committed; None where nothing was."""
     done = Counter(telemetry.column("updated_at").to_pylist())
     commits = sorted((datetime.fromisoformat(text), stars) for text, stars in done.items())
-    starts = sorted(datetime.fromisoformat(session["started_at"]) for session in record["sessions"])
+    searched = [session for session in record["sessions"] if "rescored" not in session]
+    starts = sorted(datetime.fromisoformat(session["started_at"]) for session in searched)
     seconds: list[float] = []
     breaks: list[float] = []
     worked = 0.0

@@ -35,6 +35,7 @@
 
   function formatted(one, number) {
     if (one.name === "fap" && number < LEAST_CHANCE) return "< 10⁻³⁰";
+    if (one.name.endsWith("_probability") && (number === 0 || number === 1)) return number ? "> 0.999" : "< 0.001";
     if (one.decimals !== null) {
       const places = { minimumFractionDigits: one.decimals, maximumFractionDigits: one.decimals };
       return number.toLocaleString("en-US", { ...places, useGrouping: one.name !== "epoch_bjd" });
@@ -171,8 +172,21 @@
       made.append(make("span", { class: "chip", title: name || null }, text));
     } else {
       made.append(text);
+      const unlike = strange(one, row);
+      if (text && unlike) {
+        made.classList.add("guess");
+        made.title = `unlike the training: ${unlike}`;
+      }
     }
     return made;
+  }
+
+  /** What of a signal lies outside all that the model behind a probability has seen. */
+  function strange(one, row) {
+    if (!column.out_of_support || !one.name.endsWith("_probability")) return "";
+    const model = `${one.name.replace("_probability", "")}: `;
+    const said = value(column.out_of_support, row).filter((remark) => remark.startsWith(model));
+    return said.map((remark) => words(remark.slice(model.length))).join(", ");
   }
 
   function head() {
@@ -269,7 +283,7 @@
   function figure(one, signal) {
     let text = spoken(one, signal);
     const error = column[one.error] && spoken(column[one.error], signal);
-    if (error && text !== "single") text += ` ± ${error}`;
+    if (error && text !== "single" && !/^[<>]/.test(text)) text += ` ± ${error}`;
     if (one.unit && text !== "single") text += ` ${one.unit}`;
     return make("tr", { title: one.help, class: one.kind === "number" ? null : "words" }, make("th", { scope: "row" }, one.label), make("td", {}, text));
   }

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from markupsafe import Markup
 
 from survey import schema
@@ -51,6 +52,16 @@ COLUMNS: Final = (
     Column("planet_radius", "radius", "R⊕", decimals=2, wide=True, filtered=True, error="planet_radius_err"),
     Column("planet_radius_err", "radius error", "R⊕", digits=2),
     Column("n_transits", "transits", decimals=0, wide=True, filtered=True),
+    Column("triage_probability", "triage", decimals=3, wide=True, filtered=True, error="triage_spread"),
+    Column("triage_spread", "spread of triage", decimals=3),
+    Column("vetting_probability", "vetting", decimals=3, wide=True, filtered=True, error="vetting_spread"),
+    Column("vetting_spread", "spread of vetting", decimals=3),
+    Column("pixels_probability", "pixels", decimals=3, wide=True, filtered=True, error="pixels_spread"),
+    Column("pixels_spread", "spread of pixels", decimals=3),
+    Column("fusion_probability", "fusion", decimals=3, wide=True, filtered=True, error="fusion_spread"),
+    Column("fusion_spread", "spread of fusion", decimals=3),
+    Column("out_of_support", "unlike the training of"),
+    Column("not_scored", "not scored"),
     Column("snr", "SNR", decimals=1),
     Column("pink_snr", "SNR in pink noise", decimals=1),
     Column("sde", "SDE", decimals=1),
@@ -78,13 +89,15 @@ COLUMNS: Final = (
     Column("logg", "log g", decimals=2, star=True),
     Column("ra", "right ascension", "deg", decimals=5, star=True),
     Column("dec", "declination", "deg", decimals=5, star=True),
+    Column("star_probability", "probability of any transit", decimals=3, star=True),
+    Column("star_score", "best segments", decimals=3, star=True),
     Column("scatter_ppm", "scatter", "ppm", decimals=0, star=True),
     Column("baseline_d", "baseline", "d", decimals=1, star=True),
     Column("observed", "sectors, quarters or campaigns", star=True),
 )
 
 NUMBERED: Final = ("star_class", "novelty", "known_catalogue", "known_disposition", "match_kind")
-LISTS: Final = ("flags", "observed")
+LISTS: Final = ("flags", "observed", "out_of_support", "not_scored")
 
 CHECKED_ROWS: Final = 300
 """Signals whose checks are on the page, from the first rank on; those of the others stand in candidates.parquet."""
@@ -106,9 +119,21 @@ def table(candidates: pa.Table, sheets: Container[str]) -> dict[str, Any]:
 
 
 def shown_columns(candidates: pa.Table) -> list[Column]:
-    """Those that hold anything."""
-    always = ("rank", "target_id", "flags")
-    return [c for c in COLUMNS if c.name in always or candidates.column(c.name).null_count < len(candidates)]
+    """Those that hold anything; a run of an older version has fewer columns."""
+    return [column for column in COLUMNS if column.name in ALWAYS or _holds(candidates, column.name)]
+
+
+ALWAYS: Final = ("rank", "target_id", "flags")
+
+
+def _holds(candidates: pa.Table, name: str) -> bool:
+    if name not in candidates.column_names:
+        return False
+    column = candidates.column(name)
+    if pa.types.is_list(column.type):
+        column = pc.fill_null(pc.list_value_length(column), 0)
+        return bool(pc.any(pc.greater(column, 0)).as_py())
+    return column.null_count < len(candidates)
 
 
 def _head(column: Column) -> dict[str, Any]:

@@ -236,7 +236,11 @@ def thumbnails(run: Run, signals: Sequence[Row]) -> dict[Key, bytes]:
     found = {}
     for view in table.to_pylist():
         key = (view["target_id"], view["number"])
-        if key in wanted and (drawn := draw_thumbnail({**wanted[key], "views": [view]}, wanted[key])) is not None:
+        if (
+            key in wanted
+            and key not in found
+            and (drawn := draw_thumbnail({**wanted[key], "views": [view]}, wanted[key])) is not None
+        ):
             found[key] = drawn
     return found
 

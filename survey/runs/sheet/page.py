@@ -32,6 +32,8 @@ TABLES: Final = (8.72, WIDTH - EDGE)
 LINE: Final = 0.118
 CLASS_WIDTH: Final = 58
 CLASS_LINES: Final = 5
+SCORE_WIDTH: Final = 40
+VALUE_WIDTH: Final = 22
 FOOT_LINE: Final = 0.092
 FOOT_LINES: Final = 6
 FOOT: Final = 0.16
@@ -212,8 +214,11 @@ def _draw_tables(figure: "Figure", evidence: Evidence, bottom: float) -> None:
         column.head("Signal")
         _facts(column, words.signal_facts(tce, row), 1)
         _facts(column, words.statistics(tce), 2)
+        _scores(column, words.scores(row, tce))
         _checks(column, tce)
         _places(column, tce)
+    else:
+        _scores(column, words.scores(row, None))
     column.write(figure, bottom)
 
 
@@ -241,6 +246,19 @@ def _facts(column: _Column, facts: Sequence[words.Fact], across: int) -> None:
         column.put(side + (0.24 if across == 2 else 0.3), value)
         if side + 1 / across >= 1 or k == len(facts) - 1:
             column.down()
+
+
+def _scores(column: _Column, scores: Sequence[words.Scored]) -> None:
+    """What each model says, and what of the input is unlike anything in its training."""
+    if not scores:
+        return
+    column.head("Scores", "at the base rate of the training")
+    for score in scores:
+        said = score.what + (f"; unlike training: {', '.join(score.outside)}" if score.outside else "")
+        column.put(0.0, score.model, color=FAINT)
+        column.put(0.185, textwrap.shorten(said, SCORE_WIDTH, placeholder=" …"), color=FAILED if score.outside else INK)
+        column.put(1.0, textwrap.shorten(score.value, VALUE_WIDTH, placeholder=" …"), ha="right")
+        column.down()
 
 
 MARKS: Final = {True: ("✓", PASSED), False: ("✗", FAILED), None: ("–", FAINT)}

@@ -34,6 +34,7 @@ from survey.runs.sheet.style import (
     OTHERS,
     POINTS,
     RULE,
+    STRANGE,
     TREND,
 )
 from survey.runs.sheet.timeline import Axis
@@ -67,9 +68,20 @@ def draw_light_curve(axes: "Axes", evidence: Evidence, axis: Axis) -> None:
     axes.plot(place, np.where(broken, np.nan, trend), "-", lw=0.8, color=TREND, rasterized=len(time) > 5000)
     axes.set_ylim(*light_limits(flux, 0.06))
     axes.set_title("Flux and trend")
+    _shade_anomalies(axes, evidence, axis)
     axes.set_ylabel("relative flux")
     _time_axis(axes, evidence, axis)
     _name_observations(axes, evidence, axis)
+
+
+def _shade_anomalies(axes: "Axes", evidence: Evidence, axis: Axis) -> None:
+    """Stretches that the model of anomalies finds strange, where it was asked."""
+    stretches = evidence.row.get("anomalies") or ()
+    for stretch in stretches:
+        begin, end = axis.place(np.array([stretch["begin"], stretch["end"]]))
+        axes.axvspan(begin, end, color=STRANGE, alpha=0.22, lw=0.8)
+    if stretches:
+        axes.set_title("Flux and trend, strange stretches shaded")
 
 
 def draw_flat(axes: "Axes", evidence: Evidence, axis: Axis) -> None:

@@ -13,6 +13,7 @@ ODD: Final = "#0072b2"
 EVEN: Final = "#b8528f"
 OTHERS: Final = "#009e73"
 TARGET: Final = "#d0006f"
+STRANGE: Final = "#e69f00"
 PASSED: Final = "#00734f"
 FAILED: Final = "#b8480a"
 

@@ -10,7 +10,7 @@ from survey.config import Config
 from survey.runs.sheet.folds import LEAST_IN_BIN, Bins, Floats, bin_means, fit_model, hours_from
 from survey.runs.sheet.style import BINNED, FAINT, MODEL, POINTS
 from survey.runs.stages import Row, flat_curve, tce_of
-from survey.signals.views import VIEW_SPECS
+from survey.signals.views import VIEW_SPECS, place_bins
 
 WIDTH, HEIGHT = 220, 80
 SHARPNESS: Final = 2
@@ -52,7 +52,7 @@ def _bins_of_view(view: Mapping[str, Any], tce: Mapping[str, Any]) -> Bins:
     spec = VIEW_SPECS[view["spec"]]
     flux = np.asarray(view["local_view"], np.float64) * view["scale_ppm"]
     half = _half_width(tce, spec.local_durations)
-    hours = half * ((np.arange(len(flux)) + 0.5) * 2.0 / len(flux) - 1.0)
+    hours, _ = place_bins((-half, half), len(flux), spec.local_bin_width * tce["duration_h"])
     seen = ~np.asarray(view["local_empty"], bool)
     shown = _half_width(tce, min(REACH, spec.local_durations))
     count = min(BINS, int(len(flux) * shown / half) // LEAST_IN_BIN)

@@ -2,10 +2,12 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 from typing import Any, Final
 
+from survey import schema
 from survey.config import Config
 from survey.runs.stages import Row
 from survey.stars.targets import MISSIONS
@@ -233,6 +235,71 @@ def statistics(tce: Signal) -> list[Fact]:
     ]
 
 
+SCORED: Final = {
+    "triage": "transit or eclipse",
+    "vetting": "planet",
+    "pixels": "planet, by its pixels",
+    "fusion": "planet, all together",
+    "segments": "any transit",
+    "periods": "any planet",
+    "anomaly": "strangeness",
+}
+"""What each model gives the chance or the measure of."""
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What a model says: of what, its value or why there is none, and what of the input was unlike its training."""
+
+    model: str
+    what: str
+    value: str
+    outside: tuple[str, ...] = ()
+
+
+def scores(row: Row, tce: Signal | None) -> list[Scored]:
+    """What the models make of a signal and of its star's whole light curve; nothing where none was asked."""
+    said = [_of_signal(model, tce) for model in schema.SIGNAL_MODELS] if tce else []
+    count, stretches = row.get("num_segments"), len(row.get("anomalies") or ())
+    for model, value, more in (
+        ("segments", probability(row.get("star_probability")), f" in {count:,} segments" if count else ""),
+        ("periods", probability(row.get("period_probability")), ""),
+        ("anomaly", plain_number(row.get("anomaly_score"), 3), f", {stretches} stretches" if stretches else ""),
+    ):
+        said.append(Scored(model, SCORED[model] + more, value, _of_model(row.get("star_out_of_support"), model)))
+    return [score for score in said if score.value != NONE]
+
+
+def _of_signal(model: str, tce: Signal) -> Scored:
+    """A probability; a score that was not calibrated only ranks."""
+    chance, rank = tce.get(f"{model}_probability"), tce.get(f"{model}_score")
+    value = probability(chance, tce.get(f"{model}_spread"))
+    if chance is None and rank is not None:
+        value = f"{plain_number(rank, 3)}, only ranks"
+    if chance is None and rank is None:
+        value = ", ".join(_of_model(tce.get("not_scored"), model)) or NONE
+    return Scored(model, SCORED[model], value, _of_model(tce.get("out_of_support"), model))
+
+
+def _of_model(remarks: Sequence[str] | None, model: str) -> tuple[str, ...]:
+    """`duration h` of `vetting: duration_h`, for the model's own remarks."""
+    pairs = (remark.partition(": ") for remark in remarks or ())
+    return tuple(said.replace("_", " ") for name, _, said in pairs if name == model)
+
+
+def probability(value: float | None, spread: float | None = None) -> str:
+    """A probability and the scatter of those who give it, to three decimals: 0.970 ± 0.020, <0.001."""
+    if value is None or not math.isfinite(value):
+        return NONE
+    said = "<0.001" if value < 0.001 else ">0.999" if value > 0.999 else f"{value:.3f}"
+    return said if spread is None or not math.isfinite(spread) or said[0] in "<>" else f"{said} ± {spread:.3f}"
+
+
+def models(row: Row) -> str:
+    """triage 4f3a2c1b, vetting 0b1c5d7e: the models that were asked, with the beginnings of their ids."""
+    return ", ".join(f"{used['name']} {used['id'][:8]}" for used in row.get("models") or ())
+
+
 def pixel_size(row: Row) -> str:
     return f"{MISSIONS[row['mission']].pixel_arcsec:g}"
 
@@ -327,6 +394,8 @@ def provenance(row: Row, config: Config) -> list[str]:
     pixels = [product for product in row.get("pixel_products") or () if product["sha256"] not in read]
     if pixels:
         paragraphs.append(f"Pixel files: {_names(pixels)}")
+    if models(row):
+        paragraphs.append(f"Models: {models(row)}; probabilities hold at the base rates of their training.")
     if row.get("notes"):
         paragraphs.append("Notes: " + ";  ".join(row["notes"]))
     return paragraphs

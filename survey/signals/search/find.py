@@ -19,7 +19,16 @@ from survey.config import Config, Engine, SearchConfig
 from survey.errors import UsageError
 from survey.signals.search import refine as fit
 from survey.signals.search.curve import Dips, FlatCurve, Mask, make_dips
-from survey.signals.search.plan import DensityRung, Plan, central_duration, density_rung, longest_period, plan_star
+from survey.signals.search.plan import (
+    DensityRung,
+    Plan,
+    Ranges,
+    central_duration,
+    density_rung,
+    longest_period,
+    plan_star,
+    restrict,
+)
 from survey.signals.search.refine import Box, Measure
 from survey.signals.search.significance import block_maxima, false_alarm_probability
 from survey.signals.search.single import Event, are_alike, isolated_events, last_alike, open_periods
@@ -109,15 +118,22 @@ class Hunt:
     left: Spectrum | None = None
 
 
-def find_tces(curves: Sequence[FlatCurve], config: Config, engine: Engine = "numba") -> list[list[Tce]]:
+def find_tces(
+    curves: Sequence[FlatCurve],
+    config: Config,
+    engine: Engine = "numba",
+    ranges: Sequence[Ranges | None] | None = None,
+) -> list[list[Tce]]:
     """The threshold-crossing events of each star, in order of detection; isolated events last.
 
-    curves: detrended light curves of any cadence, baseline and mixture. Returns one list a star, at most
+    curves: detrended light curves of any cadence, baseline and mixture. ranges: for each star the periods that are
+    tried, None for all; sde and fap are then those of these periods alone. Returns one list a star, at most
     `config.search.max_tces` long.
     """
     if config.search.method == "two_pass":
         return [_two_pass(curve, config.search) for curve in curves]
-    hunts = [start_hunt(curve, config.search) for curve in curves]
+    chosen = [None] * len(curves) if ranges is None else ranges
+    hunts = [start_hunt(curve, config.search, part) for curve, part in zip(curves, chosen, strict=True)]
     search = load_engine("numba" if engine == "auto" else engine).search_segment
     active = [hunt for hunt in hunts if hunt.plan.segments]
     while active:
@@ -136,9 +152,11 @@ def fold_batch(hunts: Sequence[Hunt], search: SearchSegment) -> list[Spectrum]:
     return fold([(hunt.dips, hunt.keep, hunt.plan) for hunt in hunts], search)
 
 
-def start_hunt(curve: FlatCurve, config: SearchConfig) -> Hunt:
+def start_hunt(curve: FlatCurve, config: SearchConfig, ranges: Ranges | None = None) -> Hunt:
     dips = make_dips(curve, config.max_gap_days)
     plan = plan_star(dips.baseline, curve.cadence, curve.density, config, dips.longest_block)
+    if ranges is not None:
+        plan = restrict(plan, ranges)
     return Hunt(dips, density_rung(curve.density), plan, np.ones(len(dips.time), bool))
 
 

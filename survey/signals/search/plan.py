@@ -13,7 +13,8 @@ rows without data, and bins finer than the durations need, cost little.
 import functools
 import itertools
 import math
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -146,6 +147,8 @@ class Plan:
 
     baseline: float
     segments: tuple[Segment, ...]
+    whole: "Plan | None" = None
+    """The plan that this one is a part of (`restrict`): noise is measured as it is there."""
 
     @functools.cached_property
     def periods(self) -> NDArray[np.float64]:
@@ -172,6 +175,8 @@ class Plan:
     @functools.cached_property
     def noise_durations(self) -> NDArray[np.float64]:
         """Durations (d) at which the noise is measured."""
+        if self.whole is not None:
+            return self.whole.noise_durations
         longest = max(float(segment.durations[-1]) for segment in self.segments)
         count = 2 + int(math.log(longest / self.shortest_duration) / math.log(NOISE_STEP))
         return np.geomspace(self.shortest_duration, longest, count)
@@ -183,6 +188,28 @@ class Plan:
         rungs = np.eye(len(known))
         wanted = [np.log(segment.durations) for segment in self.segments]
         return [np.stack([np.interp(at, known, rung) for rung in rungs]) for at in wanted]
+
+
+Ranges = Sequence[tuple[float, float]]
+"""(shortest, longest) periods in days."""
+
+
+def restrict(plan: Plan, ranges: Ranges) -> Plan:
+    """The trials of a plan that lie in any of the ranges, on the same bins and with the same noise: each gives the very
+    number that it gives in the whole plan."""
+    return Plan(plan.baseline, tuple(part for segment in plan.segments for part in _parts(segment, ranges)), plan)
+
+
+def _parts(segment: Segment, ranges: Ranges) -> Iterator[Segment]:
+    """The stretches of whole-bin periods of a segment that the ranges reach into."""
+    wanted = np.zeros(segment.last - segment.first, bool)
+    for low, high in ranges:
+        first = max(math.floor(low / segment.tau) - segment.first, 0)
+        last = math.ceil(min(high, segment.last * segment.tau) / segment.tau) - segment.first
+        wanted[first : max(first, last)] = True
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], wanted, [False]]).astype(np.int8)))
+    for begin, end in edges.reshape(-1, 2).tolist():
+        yield replace(segment, first=segment.first + begin, last=segment.first + end)
 
 
 def baseline_rung(baseline: float) -> float:

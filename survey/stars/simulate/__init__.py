@@ -19,10 +19,11 @@ from survey.stars.simulate.archive import (
     write_archive,
 )
 from survey.stars.simulate.recovery import ALIASES, Match, Signal, match_signals
-from survey.stars.simulate.samples import SAMPLE_FORMATS, SAMPLES, simulate_samples
+from survey.stars.simulate.samples import SAMPLE_FORMATS, SAMPLES, Sample, draw_sample, simulate_samples
 from survey.stars.simulate.stars import SIGNAL_KINDS, InjectedSignal
 
 __all__ = [
     "ALIASES", "DEMO_SEED", "DEMO_STARS", "KINDS", "SAMPLES", "SAMPLE_FORMATS", "SIGNAL_KINDS", "InjectedSignal",
-    "Match", "Signal", "demo_kinds", "many_stars", "match_signals", "read_truth", "simulate_samples", "write_archive",
+    "Match", "Sample", "Signal", "demo_kinds", "draw_sample", "many_stars", "match_signals",
+    "read_truth", "simulate_samples", "write_archive",
 ]  # fmt: skip

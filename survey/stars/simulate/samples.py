@@ -1,6 +1,7 @@
 """Single simulated light curves as CSV and FITS, without an archive around them."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -34,32 +35,46 @@ def simulate_samples(
     for number in range(n):
         kind, turn = SAMPLES[number % len(SAMPLES)], number // len(SAMPLES)
         name = kind if turn == 0 else f"{kind}_{turn + 1}"
-        time, flux, error = _draw_sample(kind, np.random.default_rng([seed, number]))
+        sample = draw_sample(kind, np.random.default_rng([seed, number]))
         for suffix in formats:
             path = folder / f"{name}.{suffix}"
-            path.write_bytes(SAMPLE_FORMATS[suffix](name, time, flux, error))
+            path.write_bytes(SAMPLE_FORMATS[suffix](name, sample.time, sample.flux, sample.flux_err))
             paths.append(path)
     return paths
 
 
-def _draw_sample(kind: str, rng: np.random.Generator) -> tuple[Values, Values, Values]:
+@dataclass(frozen=True)
+class Sample:
+    """One simulated light curve (n,), and of each cadence what the events in it add to or take from the flux."""
+
+    time: Values
+    flux: Values
+    flux_err: Values
+    events: Values
+
+
+def draw_sample(kind: str, rng: np.random.Generator) -> Sample:
+    """One of SAMPLES: 90 days at half an hour, about 1."""
     time = 2000.0 + np.arange(0, 90, 1 / 48)
     noise = 0.002 if kind == "noisy_outliers" else 0.0005
-    flux = np.ones(len(time))
+    flux, quiet = np.ones(len(time)), np.ones(len(time))
     if kind in ("stellar_flares", "complex_system"):
-        flux *= inject.rotation(time, period=rng.uniform(4, 9), amplitude=0.002, rng=rng)
-        flux += inject.draw_flares(time, rate=0.15, smallest=0.01, rng=rng)
+        quiet *= inject.rotation(time, period=rng.uniform(4, 9), amplitude=0.002, rng=rng)
+        flux = quiet + inject.draw_flares(time, rate=0.15, smallest=0.01, rng=rng)
     if kind in ("exoplanet_transit", "complex_system"):
         epoch = time[0] + rng.uniform(2, 13)
         flux *= inject.small_planet_transit(
             time, period=_SAMPLE_PERIOD, epoch=epoch, duration=0.2, radius_ratio=0.1, exposure_s=1800.0
         )
+    events = flux - quiet
     flux += inject.red_noise(time, scatter=0.2 * noise, timescale=0.3, rng=rng)
     flux += noise * rng.standard_normal(len(time))
     if kind in ("noisy_outliers", "complex_system"):
         strays = rng.choice(len(time), len(time) // 100, replace=False)
-        flux[strays] += noise * rng.choice((-1, 1), len(strays)) * rng.uniform(5, 20, len(strays))
-    return time, flux, np.full(len(time), noise)
+        jumps = noise * rng.choice((-1, 1), len(strays)) * rng.uniform(5, 20, len(strays))
+        flux[strays] += jumps
+        events[strays] += jumps
+    return Sample(time, flux, np.full(len(time), noise), events)
 
 
 def _sample_csv(name: str, time: Values, flux: Values, error: Values) -> bytes:

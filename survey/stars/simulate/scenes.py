@@ -159,10 +159,13 @@ def _with_one(motion: Values) -> Values:
     return np.column_stack([np.ones(len(motion)), motion])
 
 
-def make_scene(star: SimulatedStar, observation: int) -> Scene:
-    """The cutout of a star in a sector or quarter: where the star falls depends on nothing but its number and this."""
+def make_scene(star: SimulatedStar, observation: int, detector: Detector | None = None) -> Scene:
+    """The cutout of a star in a sector or quarter: where the star falls depends on nothing but its number and this.
+
+    detector: None for the usual one of the star's mission.
+    """
     rng = np.random.default_rng([star.number, observation])
-    detector = DETECTORS[star.mission]
+    detector = detector or DETECTORS[star.mission]
     column, row = ((detector.size - 1) / 2 + float(part) for part in rng.uniform(-0.45, 0.45, 2))
     corner = (int(rng.integers(60, 1060)), int(rng.integers(60, 960)))
     sky = _sky_matrix(detector.arcsec, math.radians(detector.roll * observation + 90 * star.ccd), star.mission)
@@ -174,7 +177,7 @@ def make_scene(star: SimulatedStar, observation: int) -> Scene:
             for flux, offset in zip(brightness, offsets, strict=True)
         ]
     )
-    return Scene((column, row), corner, sky, _flags(star, column, row), shares, detector.sky)
+    return Scene((column, row), corner, sky, _flags(star, column, row, detector.size), shares, detector.sky)
 
 
 def _sky_matrix(arcsec: float, roll: float, mission: str) -> Values:
@@ -206,9 +209,8 @@ def _strips(place: float, width: float, size: int) -> Values:
     return np.diff(edges) / 2
 
 
-def _flags(star: SimulatedStar, column: float, row: float) -> NDArray[np.int32]:
+def _flags(star: SimulatedStar, column: float, row: float, size: int) -> NDArray[np.int32]:
     """1 collected, 2 in the optimal aperture; of TESS also 8 in the centroid's, 256 on this CCD's output."""
-    size = DETECTORS[star.mission].size
     rows, columns = np.mgrid[:size, :size]
     bright = np.hypot(columns - column, rows - row) < 1.2 + 0.25 * max(14 - star.magnitude, 0) ** 0.5
     base = 257 if star.mission == "tess" else 1
