@@ -130,13 +130,13 @@ class ScoreConfig(Frozen):
     """Transits and eclipses against the rest, by folded views."""
     vetting: str | None = "vetting"
     """Planets against the rest, by folded views."""
-    pixels: str | None = None
+    pixels: str | None = "pixels"
     """Planets against the rest, by difference images."""
-    segments: str | None = None
+    segments: str | None = "segments"
     """Transits in windows of the light curve, and the score of the star."""
-    periods: str | None = None
+    periods: str | None = "periods"
     """How probable each period is, from the light curve."""
-    anomaly: str | None = None
+    anomaly: str | None = "anomaly"
     """What is strange in the light curve."""
     fusion: str | None = None
     """Planets against the rest, by all that the others and the checks say."""

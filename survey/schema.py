@@ -330,7 +330,9 @@ MATCH_FIELDS = [
 
 CANDIDATE = pa.schema(
     [
-        _field("rank", pa.int32(), "1 is the most convincing: candidates first, then by vetting_score, then by mes", null=False),
+        _field(
+            "rank", pa.int32(), "1 is the most convincing: candidates first, then by vetting_score, mes", null=False
+        ),
         *[field for field in LIGHT_CURVE if field.name in ("target_id", "mission")],
         *SCORED_TCE_FIELDS,
         *MATCH_FIELDS,

@@ -12,7 +12,10 @@ ROOT = Path(__file__).parents[1]
 FORBID_SKIPS = "SURVEY_FORBID_SKIPS"
 """Environment: when set, a skipped test is a failed one, so that nothing is left out unseen."""
 
-hypothesis.settings.register_profile("repeatable", derandomize=True)
+# A shared machine is slow at times: no test is about how long it takes.
+hypothesis.settings.register_profile("patient", deadline=None)
+hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None)
+hypothesis.settings.load_profile("patient")
 if os.environ.get(FORBID_SKIPS):
     # Where a run decides whether a change is taken, it must not hang on the draw of a property test.
     hypothesis.settings.load_profile("repeatable")

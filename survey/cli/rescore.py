@@ -36,9 +36,7 @@ def rescore(
     if done.kept:
         say(f"kept as they were, since they need the light curves: {', '.join(done.kept)}")
     if done.unseen:
-        say(
-            f"[yellow]{done.unseen:,} signals pass only now:[/] nobody looked at their pixels; sweep again"
-        )
+        say(f"[yellow]{done.unseen:,} signals pass only now:[/] nobody looked at their pixels; sweep again")
     candidates = done.candidates.filter(done.candidates.column("is_candidate"))
     show(candidate_table(candidates.slice(0, SHOWN_CANDIDATES).to_pylist()))
     say(f"[bold]{len(done.candidates):,} signals[/], [bold]{len(candidates):,} candidates[/]")

@@ -309,6 +309,7 @@ Finds {meaning}.
 ## Data and licence
 
 {source} The weights are under the licence of this program.
+Made by `survey train anomaly`, {made}.
 
 ## How well it does
 
@@ -355,6 +356,7 @@ def make_card(record: ModelRecord) -> str:
         contamination=settings["contamination"],
         votes=record.threshold,
         source=f"Simulated: {record.simulated}." if record.simulated else real,
+        made=f"--simulated {facts['stars']}" if record.simulated else "--set for each product named in model.json",
         seen="not seen" if figures["held_back"] else "also been trained on",
         figures="\n".join(f"| {name} | {' | '.join(values)} |" for name, values in figure_rows(figures)),
         sigma=figures["baseline_sigma"],
@@ -373,9 +375,7 @@ def figure_rows(figures: Figures) -> list[tuple[str, list[str]]]:
 
 def _figure_words(found: dict[str, Any], base_rate: float) -> list[str]:
     ap = found["average_precision"]
-    values = [found["precision"], found["recall"], found["f1"]]
-    return [
-        *("none" if value is None else f"{value:.3f}" for value in values),
-        f"{ap['value']:.3f}" + (f" ({ap['low']:.3f} to {ap['high']:.3f})" if "low" in ap else ""),
-        f"{base_rate:.3f}",
-    ]
+    values = [found["precision"], found["recall"], found["f1"], ap["value"]]
+    *words, precision = ("none" if value is None else f"{value:.3f}" for value in values)
+    between = f" ({ap['low']:.3f} to {ap['high']:.3f})" if "low" in ap else ""
+    return [*words, precision + between, f"{base_rate:.3f}"]

@@ -120,17 +120,18 @@ def _figures(parts: Sequence[Rows], draws: int) -> Figures:
     return {
         "rows": len(rows.labels),
         "stars": len(np.unique(rows.stars)),
-        "base_rate": float(rows.labels.mean()),
+        "base_rate": float(rows.labels.mean()) if len(rows.labels) else 0.0,
         "model": _judge(rows, rows.scores, rows.flagged.astype(float), 1.0, draws),
         "baseline": _judge(rows, rows.sigmas, rows.sigmas, BASELINE_SIGMA, draws),
     }
 
 
 def _judge(rows: Rows, scores: Floats, flags: Floats, threshold: float, draws: int) -> Figures:
-    if draws:
-        precision = asdict(bootstrap(average_precision, rows.labels, scores, rows.stars, draws=draws))
-    else:
+    precision: Figures = {"value": None}
+    if rows.labels.any() and not rows.labels.all():
         precision = {"value": average_precision(rows.labels, scores)}
+        if draws:
+            precision = asdict(bootstrap(average_precision, rows.labels, scores, rows.stars, draws=draws))
     return decide(rows.labels, flags, threshold).as_row() | {"average_precision": precision}
 
 

@@ -21,7 +21,6 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from importlib import resources
 from io import BytesIO
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -40,8 +39,8 @@ from survey.errors import SurveyError, UsageError
 from survey.learning.calibrate import Calibration
 from survey.learning.models import KINDS
 from survey.learning.models.kind import Kind
+from survey.learning.shelf import MODEL, shipped
 
-MODEL: Final = "model.json"
 WEIGHTS: Final = "weights.safetensors"
 STARS: Final = "stars.safetensors"
 CARD: Final = "CARD.md"
@@ -331,12 +330,6 @@ def check_place(folder: Path) -> None:
 
 
 # Reading
-
-
-def shipped() -> dict[str, Path]:
-    """The models that come with the survey, by name."""
-    root = Path(str(resources.files("survey.learning") / "weights"))
-    return {path.parent.name: path.parent for path in sorted(root.glob(f"*/{MODEL}"))}
 
 
 def find_artifact(name: str) -> Path:

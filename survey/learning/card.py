@@ -28,7 +28,7 @@ bootstrap over stars.
 |---|---|
 {figures}
 
-Calibration and threshold were fitted, for these figures, on the other folds; those that the model keeps, on all.
+Calibrations were fitted, for these figures, on the other folds; calibration and threshold that the model keeps, on all.
 
 ## Limits
 
@@ -120,10 +120,20 @@ def _chance_rows(figures: dict[str, Any]) -> list[tuple[str, str]]:
     if figures["brier"] is None:
         return [("probabilities", "none: the model was never calibrated, its scores only rank")]
     return [
-        (f"at the threshold {figures['threshold']:.3f}", _decision_words(figures)),
+        *(
+            [("by thresholds of the other folds", _decision_words(figures["across_folds"]))]
+            if "across_folds" in figures
+            else []
+        ),
+        (f"at the threshold {figures['threshold']:.3f}{_whose(figures)}", _decision_words(figures)),
         ("confusion (TP, FP, FN, TN)", _confusion_words(figures)),
         ("Brier score, ECE", f"{figures['brier']:.4f}, {figures['ece']:.4f}"),
     ]
+
+
+def _whose(figures: dict[str, Any]) -> str:
+    """Of a model that was just trained, the threshold that it keeps comes from the very rows that are shown."""
+    return ", chosen on these rows" if "across_folds" in figures else ""
 
 
 def _decision_words(figures: dict[str, Any]) -> str:

@@ -116,13 +116,19 @@ def evaluate(artifact: Artifact, lesson: Lesson, *, draws: int = DRAWS) -> Evalu
         "outside_rows": sum(map(bool, found.outside)),
         "notes": [*lesson.notes, *(() if artifact.record.calibrated else (UNKNOWN_STARS,))],
         **measure(lesson.labels, found.score, found.probability, lesson.stars, artifact.record.threshold, draws=draws),
-        "spread": float(found.spread.mean()) if artifact.record.calibrated else None,
+        "spread": mean_spread(found.spread),
     }
     if lesson.measure is not None:
         folds = artifact.stars.folds_of(lesson.stars)
         figures["more"] = lesson.measure(Scored(found.outputs, found.score, found.probability, folds))
     title = f"{artifact.record.name} on {lesson.title}"
     return Evaluation(title, figures, lesson.labels, found.score, found.probability)
+
+
+def mean_spread(spread: NDArray[np.float64]) -> float | None:
+    """Of the rows that have one."""
+    known = spread[np.isfinite(spread)]
+    return float(known.mean()) if len(known) else None
 
 
 def check_classes(lesson: Lesson) -> None:

@@ -35,11 +35,11 @@ from survey.learning.artifact import (
     write_artifact,
 )
 from survey.learning.calibrate import CALIBRATORS, Calibration, calibrate_by_fold, fit_by_fold
-from survey.learning.evaluate import Evaluation, draw_evaluation, interval_words, measure
+from survey.learning.evaluate import Evaluation, draw_evaluation, interval_words, mean_spread, measure
 from survey.learning.judge import beside, by_fold, decided_across
 from survey.learning.lesson import Task
 from survey.learning.metrics import DRAWS, average_precision, best_threshold
-from survey.learning.score import Scores, mean_over_members
+from survey.learning.score import Scores, mean_over_members, scatter_of_members
 from survey.learning.sets.labels import PLANETS, positive
 from survey.learning.sets.table import LabelledTable, read_set
 from survey.learning.train import Trained
@@ -286,7 +286,7 @@ def score_fusion(artifact: Artifact, rows: pa.Table) -> Scores:
     calibrations = (*settings.fold_calibrations, artifact.record.calibration)
     score = mean_over_members(each, used)
     chances = calibrate_by_fold(calibrations, each, fold)
-    spread = np.sqrt(mean_over_members((chances - mean_over_members(chances, used)) ** 2, used))
+    spread = scatter_of_members(chances, used)
     outside = _outside(rows, inputs, (entered < low) | (entered > high))
     return Scores(score, score, calibrate_by_fold(calibrations, score, fold), spread, fold >= 0, outside)
 
@@ -489,7 +489,7 @@ def measure_fusion(artifact: Artifact, path: Path, config: Config, *, draws: int
         "outside_rows": sum(map(bool, scores.outside)),
         "notes": notes_of(found),
         **measure(labels, scores.score, scores.probability, stars, artifact.record.threshold, draws=draws),
-        "spread": float(scores.spread.mean()),
+        "spread": mean_spread(scores.spread),
     }
     return Evaluation(f"{artifact.record.name} on {found.name}", figures, labels, scores.score, scores.probability)
 

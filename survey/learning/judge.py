@@ -10,7 +10,7 @@ from scipy.special import expit
 
 from survey.config import TrainConfig
 from survey.learning.calibrate import CALIBRATORS, Calibration, calibrate_by_fold, fit_by_fold
-from survey.learning.evaluate import as_row, measure
+from survey.learning.evaluate import as_row, mean_spread, measure
 from survey.learning.examples import Examples
 from survey.learning.fit import Job
 from survey.learning.floor import score_floor
@@ -28,7 +28,7 @@ from survey.learning.metrics import (
     paired_bootstrap,
     roc_auc,
 )
-from survey.learning.score import mean_over_members, score_member
+from survey.learning.score import mean_over_members, scatter_of_members, score_member
 
 Floats = NDArray[np.floating]
 
@@ -78,7 +78,7 @@ def judge(
         "across_folds": decided_across(labels, probabilities, folds),
         "by_fold": by_fold(labels, scores, folds),
         "single_member": single_members(labels, ranks, folds, jobs),
-        "spread": float(np.nanstd(calibrate_by_fold(fold_calibrations, ranks, folds), axis=0).mean()),
+        "spread": mean_spread(scatter_of_members(calibrate_by_fold(fold_calibrations, ranks, folds), used)),
         "floor": beside(labels, scores, score_floor(lesson.table, labels, folds), folds, stars, draws),
         "uncalibrated": _uncalibrated(labels, scores),
         "learnt": measure_learnt(lesson, jobs, weights),

@@ -22,9 +22,10 @@ from survey.learning.members import one_thread
 @dataclass(frozen=True)
 class Scores:
     """Of n rows. outputs: (n, ...) means of what the members say; score: (n,) means of what they rank by; probability:
-    calibrated; spread: standard deviation of the members' probabilities; seen: stars that the model was trained on,
-    scored by those members that did not see them; outside: names of the facts of each row that lie outside the model's
-    support. Where a model was never calibrated, probability and spread are NaN: its scores only rank."""
+    calibrated; spread: standard deviation of the members' probabilities, NaN where one alone scores; seen: stars that
+    the model was trained on, scored by those members that did not see them; outside: names of the facts of each row
+    that lie outside the model's support. Where a model was never calibrated, probability and spread are NaN: its scores
+    only rank."""
 
     outputs: NDArray[np.float64]
     score: NDArray[np.float64]
@@ -47,7 +48,7 @@ def score_rows(artifact: Artifact, examples: Examples, stars: NDArray[Any]) -> S
     calibrations = (*record.fold_calibrations, record.calibration)
     score = mean_over_members(ranks, used)
     each = calibrate_by_fold(calibrations, ranks, fold)
-    spread = np.sqrt(mean_over_members((each - mean_over_members(each, used)) ** 2, used))
+    spread = scatter_of_members(each, used)
     unknown = np.full(len(score), np.nan)
     return Scores(
         mean_over_members(outputs, used),
@@ -74,6 +75,13 @@ def mean_over_members(values: NDArray[np.floating], used: NDArray[np.bool_]) -> 
     for row, counted in zip(values, counts, strict=True):
         total += np.where(counted, row.astype(np.float64), 0.0)
     return np.asarray(total / counts.sum(0))
+
+
+def scatter_of_members(chances: NDArray[np.float64], used: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """(n,) standard deviations of the (members, n) probabilities that are used; NaN where that is one alone, which
+    tells nothing of how far others would be from it."""
+    scatter = np.sqrt(mean_over_members((chances - mean_over_members(chances, used)) ** 2, used))
+    return np.where(used.sum(0) > 1, scatter, np.nan)
 
 
 def find_outside(artifact: Artifact, examples: Examples) -> tuple[tuple[str, ...], ...]:

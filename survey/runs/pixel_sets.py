@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from survey.config import Config
 from survey.errors import StarError, UsageError
 from survey.learning.sets import pixels as images
-from survey.learning.sets.pixel_injections import injected_rows, injection_settings
+from survey.learning.sets.pixel_injections import injected_rows, injection_settings, star_image
 from survey.learning.sets.table import check_place
 from survey.runs import store
 from survey.runs.curves import Listed
@@ -120,16 +120,22 @@ def read_cutouts(
 ) -> tuple[list[tuple[TargetPixels, list[Ephemeris]]], dict[str, Any]]:
     """Target pixel files with the listed signals of their stars, and where all of it is from.
 
-    Raises UsageError for files that are none. Without catalogues no signal is known.
+    A file in which another star outshines the target is left out, as the image of its target is not known. Raises
+    UsageError for files that are none. Without catalogues no signal is known.
     """
     listed = Listed(catalogs, config) if paths and catalogs is not None else None
-    said: dict[str, Any] = {"sources": []} if listed is None else {"sources": [], **listed.provenance()}
+    said: dict[str, Any] = {"sources": [], "left_out": []} | ({} if listed is None else listed.provenance())
     cutouts = []
     for path in paths:
         try:
             pixels = read_pixels(path.read_bytes(), path.name, config.fetch)
         except (OSError, StarError) as error:
             raise UsageError(f"cannot read {path}: {error}") from None
+        try:
+            star_image(pixels)
+        except UsageError as error:
+            said["left_out"].append({"target_id": pixels.target_id, "status": "no image", "reason": str(error)})
+            continue
         star = {"target_id": pixels.target_id, "time_zero": MISSIONS[pixels.mission].time_zero}
         cutouts.append((pixels, [] if listed is None else listed.ephemerides_of(star)))
         said["sources"].append({"file": pixels.product, "sha256": pixels.sha256})

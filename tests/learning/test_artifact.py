@@ -152,7 +152,7 @@ JSON = st.recursive(
 )
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=150)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150)
 @given(field=st.sampled_from(sorted(artifact.ModelRecord.model_fields)), value=JSON)
 def test_a_field_of_any_content_is_read_or_refused(folder, field, value):
     """Nothing else than a UsageError may come of a model.json that others wrote."""

@@ -59,7 +59,9 @@ def test_known_stars_are_scored_by_members_that_never_saw_them(model, views):
     found = score_views(model, views)
     examples = examples_of(views, model.inputs.scalars)
     with one_thread():
-        logits = np.stack([score_member(model.network(k), examples, model.kind.batch) for k in range(4)]).astype(np.float64)
+        logits = np.stack([score_member(model.network(k), examples, model.kind.batch) for k in range(4)]).astype(
+            np.float64
+        )
     number = np.array([int(star.removeprefix("TIC ")) for star in views.stars])
     # Stars 1 to 40 are known, in folds 0, 1, 0, 1...; members 0 and 2 are of fold 0.
     first, second = number % 2 == 1, number % 2 == 0

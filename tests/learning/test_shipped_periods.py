@@ -69,5 +69,5 @@ def test_hosts_rank_above_their_light_upside_down(model, hosts) -> None:
     levels = np.array([found.probability for found in (*upright, *flipped)])
     auc, precision = roc_auc(labels, levels), average_precision(labels, levels)
     print(f"{len(hosts)} hosts against their {len(hosts)} inverted curves: AUC {auc:.3f}, AP {precision:.3f}")
-    assert len(hosts) >= 17
+    assert len(hosts) >= 16
     assert auc >= 0.9

@@ -56,7 +56,7 @@ def test_pixel_files_are_found_among_others(mirror, tmp_path, run):
     assert len(find_cutouts([mirror])) == 2
     (path,) = mirror.rglob(found)
     ((pixels, known),), said = read_cutouts(find_cutouts([path, mirror])[:1], None, Config())
-    assert (pixels.product, known, list(said)) == (found, [], ["sources"])
+    assert (pixels.product, known, list(said)) == (found, [], ["sources", "left_out"])
     with pytest.raises(UsageError, match="holds no target pixel file"):
         find_cutouts([tmp_path])
     (tmp_path / "odd_tp.fits").write_bytes(b"no FITS")

@@ -48,7 +48,7 @@ def test_the_same_models_and_gate_give_the_same_bytes(root: Path) -> None:
     before = read_bytes(root)
     done = rescore.rescore(root)
     assert read_bytes(root) == before
-    assert (done.changes, done.kept, done.unseen) == ((), (), 0)
+    assert (done.changes, done.kept, done.unseen) == ((), ("segments", "periods", "anomaly"), 0)
     assert len(done.candidates) >= 4
 
 
@@ -62,8 +62,11 @@ def test_other_models_score_and_the_record_names_them(root: Path) -> None:
         assert new["vetting_score"] == old["triage_score"]
         assert new["triage_score"] is None
         assert new["is_candidate"] == old["is_candidate"]
-        assert new["models"] == [{"name": "vetting", "id": old["models"][0]["id"]}]
-    assert set(record["models"]) == {"vetting"}
+        assert new["star_score"] == old["star_score"]
+        used, before_used = ({one["name"]: one["id"] for one in row["models"]} for row in (new, old))
+        mine_id = before_used.pop("triage")
+        assert used == before_used | {"vetting": mine_id}
+    assert set(record["models"]) == set(schema.MODELS) - {"triage", "fusion"}
     assert record["configuration"]["score"]["triage"] is None
     assert record["sessions"][-1]["rescored"] == list(done.changes)
     assert done.changes[0] == "score.triage: triage -> None"
@@ -101,7 +104,7 @@ def test_signals_that_pass_only_now_are_counted(root: Path) -> None:
         ("clean.edge_hours=2", "clean.edge_hours needs the light curves: sweep again"),
         ("gate.albedo=0.5", "gate.albedo needs the light curves"),
         ("score.stars=all", "score.stars needs the light curves"),
-        ("score.segments=triage", "score.segments reads light curves, which a run does not keep"),
+        ("score.periods=triage", "score.periods reads light curves, which a run does not keep"),
         ("score.vetting=nowhere", r"score\.vetting: no model nowhere"),
         ("score.nothing=1", "unknown key score.nothing"),
     ],

@@ -13,7 +13,7 @@ from survey.runs import page
 from survey.runs.page import rows
 from survey.runs.page.facts import Facts
 from survey.runs.sheet import words
-from tests.runs import fakes
+from tests.runs import fakes, test_sheet
 from tests.runs.test_exports import make_tce as make_candidate
 from tests.runs.test_page import fake_run, render
 from tests.runs.test_sheet import draw, drawn_texts, make_centroid, make_row, make_tce
@@ -74,10 +74,18 @@ def test_the_sheet_says_them(signal: bool) -> None:
     texts = list(drawn_texts(figure))
     said = [text.get_text() for text, _ in texts]
     assert ("0.981 ± 0.012" in said) is signal
-    assert "any planet; unlike training: cadence s" in said
+    assert "any planet; outside: cadence s" in said
     assert any(f"triage {MODELS[0]['id'][:8]}" in text for text in said)
     assert any("strange stretches shaded" in axes.get_title(loc="left") for axes in figure.axes)
     assert all(box.x1 < figure.bbox.x1 and box.y0 > figure.bbox.y0 for _, box in texts)
+
+
+def test_nothing_on_a_scored_sheet_collides(monkeypatch: pytest.MonkeyPatch) -> None:
+    strange = [f"{model}: a_long_name_of_something" for model in words.SCORED]
+    star = STAR | {"star_out_of_support": strange}
+    tce = make_tce(**(SCORES | {"out_of_support": strange}), centroids=[make_centroid()])
+    monkeypatch.setitem(test_sheet.PAGES, "scored", (make_row(1000.0, **star), tce))
+    test_sheet.test_nothing_on_a_page_collides_or_leaves_it("scored")
 
 
 def test_a_star_that_was_not_scored_has_a_sheet_as_before() -> None:

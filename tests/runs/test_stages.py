@@ -11,7 +11,7 @@ import pytest
 from survey import schema
 from survey.config import Config, load
 from survey.errors import FetchFailed, NoData, TooShort
-from survey.runs import stages
+from survey.runs import scores, stages
 from survey.runs.stages import STAGES, Row, examine, rows_of, targets_table
 from survey.signals.ephemeris import Ephemeris
 from survey.signals.search import FlatCurve, Tce
@@ -166,10 +166,10 @@ def test_a_batch_that_cannot_be_searched_is_searched_star_by_star(
     expected = without_trace(fold(chosen, stub)[-1])
     search = stages.find_tces
 
-    def fragile(curves: Sequence[FlatCurve], config: Config, engine: str) -> list[list[Tce]]:
+    def fragile(curves: Sequence[FlatCurve], *settings: Any) -> list[list[Tce]]:
         if len(curves) > 1 or curves[0].flux[0] == poison:
             raise FloatingPointError("the engine gave up")
-        return search(curves, config, engine)  # type: ignore[arg-type]
+        return search(curves, *settings)
 
     monkeypatch.setattr(stages, "find_tces", fragile)
     poison = -1.0
@@ -373,8 +373,8 @@ def test_waves_taken_for_transits_that_cover_everything_leave_the_first_trend(
 ) -> None:
     """With all of it masked there is nothing to detrend by a second time."""
 
-    def find_waves(curves: Sequence[FlatCurve], config: Config, engine: str) -> list[list[Tce]]:
-        (found,) = find(curves, config, engine)
+    def find_waves(curves: Sequence[FlatCurve], *settings: Any) -> list[list[Tce]]:
+        (found,) = find(curves, *settings)
         return [[replace(tce, duration_h=0.8 * 24 * PERIOD) for tce in found]]
 
     find = stages.find_tces
@@ -383,3 +383,37 @@ def test_waves_taken_for_transits_that_cover_everything_leave_the_first_trend(
     assert (row["status"], row["error"]) == ("ok", None)
     assert np.isfinite(row["trend"]).sum() > 3000
     assert row["tces"][0]["duration_h"] == pytest.approx(0.8 * 24 * PERIOD)
+
+
+def test_a_star_keeps_its_row_when_every_model_fails(stub: Source, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*arguments: Any) -> Any:
+        raise ZeroDivisionError("a defect")
+
+    whole = rows_of(examine(Target("TIC 101", "tess"), CONFIG, stub))[0]
+    for name, part in scores.SIGNAL_MODELS.items():
+        monkeypatch.setitem(scores.SIGNAL_MODELS, name, replace(part, score=fail))
+    for name, model in scores.STAR_MODELS.items():
+        monkeypatch.setitem(scores.STAR_MODELS, name, replace(model, score=fail))
+    row = rows_of(examine(Target("TIC 101", "tess"), CONFIG, stub))[0]
+    (tce,), (before,) = row["tces"], whole["tces"]
+    assert (row["status"], row["error"]) == ("ok", None)
+    assert before["vetting_probability"] > 0
+    assert whole["num_segments"] > 0
+    assert (tce["vetting_probability"], row["star_score"], row["models"]) == (None, None, [])
+    assert tce["not_scored"][:2] == [f"{name}: ZeroDivisionError: a defect" for name in ("triage", "vetting")]
+    assert "not scored by segments: ZeroDivisionError: a defect" in row["notes"]
+    assert "in fail" in row["trace"][-1]["traceback"]
+    unscored = {field.name for field in schema.SCORE_FIELDS}
+    assert {name: tce[name] for name in tce if name not in unscored} == {
+        name: before[name] for name in before if name not in unscored
+    }
+
+
+def test_only_stars_with_signals_have_their_light_curves_scored_unless_told(stub: Source) -> None:
+    quiet = Target("TIC 102", "tess")
+    row = rows_of(examine(quiet, CONFIG, stub))[0]
+    assert (row["tces"], row["num_segments"], row["models"]) == ([], None, [])
+    told = load(overrides=["search.period_min=1", "search.period_max=6", "score.stars=all"])
+    row = rows_of(examine(quiet, told, stub))[0]
+    assert row["num_segments"] > 0
+    assert [model["name"] for model in row["models"]] == ["segments", "periods", "anomaly"]

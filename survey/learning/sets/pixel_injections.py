@@ -63,6 +63,9 @@ EVERY: Final = {"tess": 5, "kepler": 1}
 STAR_REACH: Final = 2.6
 """Pixels: the image of a real target is what is above the median within this."""
 
+PEAK_PIXELS: Final = 1.2
+"""Where the brightest pixel of that image lies further from the target, the light is another star's."""
+
 TRIES: Final = 100
 
 ON_TARGET: Final = (0.0, 0.0)
@@ -240,8 +243,7 @@ def inject_cutout(
     pixels: TargetPixels, known: Sequence[Ephemeris], on_target: bool, rng: np.random.Generator
 ) -> Injected:
     """A real cutout in which the target, or its image moved by whole pixels, dims."""
-    light = np.nansum(pixels.flux, axis=0, dtype=np.float64) / np.maximum(np.isfinite(pixels.flux).sum(axis=0), 1)
-    own = _star_image(light, pixels)
+    own = star_image(pixels)
     noise = _scatter(pixels.flux)
     for _ in range(TRIES):
         dip = draw_dip(pixels.time, rng)
@@ -259,16 +261,22 @@ def inject_cutout(
     return Injected(dimmed, replace(dip, place=place), False, tuple(known))
 
 
-def _star_image(light: Array, pixels: TargetPixels) -> Array:
-    """(rows, columns) the target's light, without the sky and other stars further off."""
+def star_image(pixels: TargetPixels) -> Array:
+    """(rows, columns) the target's light, without the sky and other stars further off.
+
+    Raises UsageError where there is none, or another star's.
+    """
+    light = np.nansum(pixels.flux, axis=0, dtype=np.float64) / np.maximum(np.isfinite(pixels.flux).sum(axis=0), 1)
     column, row = pixels.target or [(side - 1) / 2 for side in light.shape[::-1]]
     rows, columns = np.indices(light.shape)
-    near = np.hypot(columns - column, rows - row) < STAR_REACH
+    distances = np.hypot(columns - column, rows - row)
     observed = light[light != 0]
     sky = np.median(observed) if len(observed) else 0.0
-    image: Array = np.where(near, np.maximum(light - sky, 0.0), 0.0)
+    image: Array = np.where(distances < STAR_REACH, np.maximum(light - sky, 0.0), 0.0)
     if not image.any():
         raise UsageError(f"{pixels.product}: no light at its target")
+    if distances.flat[image.argmax()] > PEAK_PIXELS:
+        raise UsageError(f"{pixels.product}: another star outshines its target")
     return image
 
 

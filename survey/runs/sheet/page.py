@@ -32,7 +32,7 @@ TABLES: Final = (8.72, WIDTH - EDGE)
 LINE: Final = 0.118
 CLASS_WIDTH: Final = 58
 CLASS_LINES: Final = 5
-SCORE_WIDTH: Final = 40
+SCORE_WIDTH: Final = 47
 VALUE_WIDTH: Final = 22
 FOOT_LINE: Final = 0.092
 FOOT_LINES: Final = 6
@@ -252,12 +252,14 @@ def _scores(column: _Column, scores: Sequence[words.Scored]) -> None:
     """What each model says, and what of the input is unlike anything in its training."""
     if not scores:
         return
-    column.head("Scores", "at the base rate of the training")
+    column.head("Scores", "at the base rate of the training; outside: unlike it")
     for score in scores:
-        said = score.what + (f"; unlike training: {', '.join(score.outside)}" if score.outside else "")
+        value = textwrap.shorten(score.value, VALUE_WIDTH, placeholder=" …")
+        said = score.what + (f"; outside: {', '.join(score.outside)}" if score.outside else "")
+        said = textwrap.shorten(said, SCORE_WIDTH - len(value), placeholder=" …")
         column.put(0.0, score.model, color=FAINT)
-        column.put(0.185, textwrap.shorten(said, SCORE_WIDTH, placeholder=" …"), color=FAILED if score.outside else INK)
-        column.put(1.0, textwrap.shorten(score.value, VALUE_WIDTH, placeholder=" …"), ha="right")
+        column.put(0.185, said, color=FAILED if score.outside else INK)
+        column.put(1.0, value, ha="right")
         column.down()
 
 

@@ -86,6 +86,12 @@ def test_no_light_no_dip():
         inject_cutout(replace(QUIET, flux=np.zeros_like(QUIET.flux)), [], True, np.random.default_rng(0))
 
 
+def test_the_light_of_a_brighter_star_is_not_the_targets():
+    outshone = make_cutout([Dimming(5.2, 4.8, 500), Dimming(7.2, 4.8, 50_000)], cadence_s=1800.0)
+    with pytest.raises(UsageError, match="another star outshines its target"):
+        inject_cutout(outshone, [], True, np.random.default_rng(0))
+
+
 def test_rows_are_half_on_the_target_and_told_by_their_images_alone():
     rows = list(injected_rows([(QUIET, [])], 24, 12, seed=0))
     assert len(rows) == 36
@@ -112,7 +118,9 @@ def test_dips_put_into_real_pixels_are_found_there(archive: Path):
     from survey.runs.pixel_sets import find_cutouts, read_cutouts
 
     cutouts, said = read_cutouts(find_cutouts([archive]), archive.parent / "catalogs", Config())
-    assert len(cutouts) == len(said["sources"]) == 6
+    assert len(cutouts) == len(said["sources"]) == 5
+    # KIC 12644774 lies in the wing of Kepler-16.
+    assert [one["target_id"] for one in said["left_out"]] == ["KIC 12644774"]
     # Kepler-8 b is known, so that its transits do not pass for those put in.
     known = {pixels.target_id: signals for pixels, signals in cutouts}
     assert any(abs(signal.period - 3.5225) < 1e-3 for signal in known["KIC 6922244"])
