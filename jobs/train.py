@@ -1,6 +1,6 @@
 """A training as a job of a cluster; the arguments are those of `survey train`.
 
-ray job submit --working-dir . -- python -m jobs.train triage --set views.parquet --out /shared/models/triage --workers 4
+ray job submit --working-dir . -- python -m jobs.train triage --set views.parquet --out /shared/triage --workers 4
 """
 
 import sys

@@ -23,7 +23,7 @@ def test_choices_are_what_the_code_can_do():
     [
         ("search", "KEY=VALUE"),
         ("search.foo=3", "unknown key search.foo; there are: bins_per_duration"),
-        ("foo.bar=3", "unknown key foo; there are: classes, clean, detrend"),
+        ("foo.bar=3", "unknown key foo; there are: anomaly, classes, clean"),
         ("engine.kind=1", "engine"),
         ("search.period_max=soon", "search.period_max"),
         ("search.period_max=0.4", "period_max, 0.4 d, is not above period_min, 0.5 d"),

@@ -267,8 +267,8 @@ def _given(config: "AnomalyConfig", **values: Any) -> "AnomalyConfig":
 
 def _read_quiet(files: Sequence[str], query: Query) -> "list[Light]":
     """The light in files, catalogued transits cut out where catalogues are at hand."""
-    from survey.runs.curves import Listed
     from survey.runs.lights import light_of
+    from survey.runs.sets.curves import Listed
 
     folder = choose_catalogs(query.catalogs)
     listed = None if folder is None else Listed(folder, query.config)

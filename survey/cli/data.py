@@ -20,8 +20,8 @@ from survey.errors import SurveyError, UsageError
 
 if TYPE_CHECKING:
     from survey.learning.sets.table import LabelledTable
+    from survey.runs.sets.views import ViewsTable
     from survey.runs.stream import Progress
-    from survey.runs.training_sets import ViewsTable
 
 data = typer.Typer(
     help="Labelled sets to learn from: made from runs, catalogues and injections, and audited.", no_args_is_help=True
@@ -75,8 +75,8 @@ def views(
     runs/toi --out sets/toi.parquet
     """
     from survey.learning.sets.table import check_place
+    from survey.runs.sets.views import views_by_catalogues
     from survey.runs.store import load_run
-    from survey.runs.training_sets import views_by_catalogues
 
     check_place(out)
     folder = _need_catalogs(catalogs)
@@ -106,7 +106,7 @@ def demo(
     survey train triage --set demo.parquet --out models/demo --set train.batch=16 --set train.average=0.9
     """
     from survey.learning.sets.table import check_place
-    from survey.runs.training_sets import make_demo
+    from survey.runs.sets.views import make_demo
 
     check_place(out)
     with tempfile.TemporaryDirectory(prefix="survey-demo-") as folder:
@@ -132,7 +132,7 @@ def targets(
 
     survey sweep --targets stars.txt --out runs/listed
     """
-    from survey.runs.training_sets import choose_listed
+    from survey.runs.sets.views import choose_listed
 
     chosen = choose_listed(_need_catalogs(catalogs), names, max_per_class=max_per_class or None, seed=seed)
     lines = [f"{star}  # {letter}\n" for star, letter in chosen]

@@ -37,7 +37,7 @@ def fusion(
     from pathlib import Path
 
     from survey.learning.sets.table import check_place, write_set
-    from survey.runs.fusion_sets import scores_by_catalogues
+    from survey.runs.sets.fusion import scores_by_catalogues
     from survey.runs.store import load_run
     from survey.stars.catalogs import HOW_TO_FETCH, default_folder
 

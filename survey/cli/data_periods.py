@@ -97,7 +97,7 @@ def periods(
     config = load_config(preset, (), None)
     opened = open_source(source, config, choose_cache(cache, source))
     chosen = _targets(targets or asked.star_catalog_files, opened, mission, catalogs)
-    from survey.runs.period_sets import write_periods
+    from survey.runs.sets.periods import write_periods
 
     done = write_periods(out, chosen, opened, catalogs, config, asked, seed=seed, npz=npz)
     say(

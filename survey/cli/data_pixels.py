@@ -48,7 +48,7 @@ def pixels(
 
     survey data pixels --run runs/toi --out pixels.parquet
     """
-    from survey.runs.pixel_sets import Wanted, make_pixel_set
+    from survey.runs.sets.pixels import Wanted, make_pixel_set
     from survey.runs.store import load_run
 
     wanted = Wanted(

@@ -95,8 +95,8 @@ def segments(
 
     survey data segments --source mast --targets stars.csv --window 512 --negatives 7 --out segments.parquet
     """
-    from survey.runs.curves import Listed
-    from survey.runs.segment_sets import write_segments
+    from survey.runs.sets.curves import Listed
+    from survey.runs.sets.segments import write_segments
 
     given = {"inject": inject, "mirror": mirror, "per_star": per_star, "rows": rows, "hard_share": hard_share}
     given |= {"negatives_per_positive": ratio, "seed": seed}

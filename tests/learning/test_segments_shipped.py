@@ -12,7 +12,7 @@ from survey.config import load
 from survey.learning.artifact import Artifact, find_artifact, load_artifact
 from survey.learning.metrics import roc_auc
 from survey.learning.segments import SegmentScores, score_segments
-from survey.runs.curves import Curves, Listed
+from survey.runs.sets.curves import Curves, Listed
 from survey.runs.stages import Row, detrend_row
 from survey.signals.ephemeris import Ephemeris, in_transit
 from survey.stars.sources import open_source

@@ -12,8 +12,8 @@ from survey.learning.artifact import Artifact, find_artifact, load_artifact
 from survey.learning.metrics import average_precision, roc_auc
 from survey.learning.periods import PeriodScores, score_periods
 from survey.learning.sets.period_lights import flatten
-from survey.runs.curves import Curves
-from survey.runs.period_sets import light_curve
+from survey.runs.sets.curves import Curves
+from survey.runs.sets.periods import light_curve
 from survey.stars.lightcurve import LightCurve, invert
 from survey.stars.sources import open_source
 from tests.signals.search.test_profile import light

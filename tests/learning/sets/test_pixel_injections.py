@@ -115,7 +115,7 @@ def test_rows_are_half_on_the_target_and_told_by_their_images_alone():
 @pytest.mark.verify
 def test_dips_put_into_real_pixels_are_found_there(archive: Path):
     from survey.config import Config
-    from survey.runs.pixel_sets import find_cutouts, read_cutouts
+    from survey.runs.sets.pixels import find_cutouts, read_cutouts
 
     cutouts, said = read_cutouts(find_cutouts([archive]), archive.parent / "catalogs", Config())
     assert len(cutouts) == len(said["sources"]) == 5

@@ -25,7 +25,7 @@ from survey.learning.sets.table import drop_copies
 from survey.runs import store
 from survey.runs.candidates import collect_signals
 from survey.runs.crossmatch import crossmatch
-from survey.runs.curves import Listed
+from survey.runs.sets.curves import Listed
 from survey.runs.stages import Row
 from survey.runs.store import Run
 from survey.stars.catalogs import HOW_TO_FETCH, load_table, signal_tables, signals_table

@@ -8,7 +8,7 @@ import pytest
 
 from survey.config import load
 from survey.errors import UsageError
-from survey.runs.curves import Curves, Listed
+from survey.runs.sets.curves import Curves, Listed
 from survey.runs.stages import examine, rows_of
 from survey.stars import simulate
 from survey.stars.sources import Source, open_source

@@ -11,10 +11,10 @@ from survey.config import Config
 from survey.errors import UsageError
 from survey.learning.sets.pixels import standard_image
 from survey.runs import store
-from survey.runs.pixel_sets import find_cutouts, read_cutouts, run_rows
+from survey.runs.sets.pixels import find_cutouts, read_cutouts, run_rows
 from survey.stars.simulate import read_truth
+from tests.runs.sets.test_views import write_tables
 from tests.runs.small_run import make_run
-from tests.runs.test_training_sets import write_tables
 
 KINDS = ("planet_with_pixels", "background_binary")
 

@@ -8,10 +8,10 @@ from survey.errors import UsageError
 from survey.learning.fusion import CIRCULAR, notes_of
 from survey.learning.sets.table import read_set, write_set
 from survey.runs import exports, store
-from survey.runs.fusion_sets import scores_by_catalogues
+from survey.runs.sets.fusion import scores_by_catalogues
 from survey.stars.simulate import InjectedSignal, read_truth
+from tests.runs.sets.test_views import write_tables
 from tests.runs.small_run import make_run
-from tests.runs.test_training_sets import write_tables
 
 KINDS = ("planet", "eclipsing_binary", "planet", "quiet", "planet", "eclipsing_binary")
 

@@ -13,7 +13,7 @@ from survey.learning.sets.audit import find_problems
 from survey.learning.sets.table import read_set, write_set
 from survey.learning.sets.views import read_views
 from survey.runs import exports, store
-from survey.runs.training_sets import (
+from survey.runs.sets.views import (
     SPEC,
     cap_classes,
     choose_listed,

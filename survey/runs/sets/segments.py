@@ -12,7 +12,7 @@ from survey.config import Config
 from survey.errors import UsageError
 from survey.learning.sets.segments import Hardness, Known, Listing, SegmentSetConfig, judge_listings, segment_rows
 from survey.learning.sets.table import check_place, drop_copies, write_set
-from survey.runs.curves import Curves, Listed
+from survey.runs.sets.curves import Curves, Listed
 from survey.runs.stages import Row
 from survey.signals.ephemeris import Ephemeris
 from survey.stars.sources import Source

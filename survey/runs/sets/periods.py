@@ -14,7 +14,7 @@ from survey.learning.sets.period_lights import Planet, StarLight, flatten
 from survey.learning.sets.period_samples import SampleWriter
 from survey.learning.sets.periods import SIMULATED, Builder, PeriodsConfig, Row, describe_config, make_table
 from survey.learning.sets.table import check_place, drop_copies, write_set
-from survey.runs.curves import Curves, Listed
+from survey.runs.sets.curves import Curves, Listed
 from survey.runs.stages import flat_curve, star_of
 from survey.signals.search import FlatCurve, Tce, find_tces, resolve_engine, stellar_density
 from survey.signals.variability import measure_variability

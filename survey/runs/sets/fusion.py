@@ -1,6 +1,6 @@
 """Labelled scores from a finished run: what its models and checks say of each signal, and what catalogues say it is.
 
-Labels are those of `training_sets`; each row holds the columns of candidates.parquet, and of its star what the models
+Labels are those of `views`; each row holds the columns of candidates.parquet, and of its star what the models
 of whole light curves say.
 """
 
@@ -16,10 +16,8 @@ from survey.errors import UsageError
 from survey.runs import store
 from survey.runs.candidates import collect_signals
 from survey.runs.crossmatch import crossmatch
-from survey.runs.curves import Listed
-from survey.runs.stages import Row
-from survey.runs.store import Run
-from survey.runs.training_sets import (
+from survey.runs.sets.curves import Listed
+from survey.runs.sets.views import (
     ViewsTable,
     cap_classes,
     failed_stars,
@@ -29,6 +27,8 @@ from survey.runs.training_sets import (
     refuse_unfinished,
     sources_of,
 )
+from survey.runs.stages import Row
+from survey.runs.store import Run
 
 OF_STAR: Final = ("star_score", "star_probability", "period_probability", "anomaly_score")
 
@@ -51,7 +51,7 @@ def scores_by_catalogues(
 ) -> ViewsTable:
     """The scored signals of a run that the catalogues in a folder know.
 
-    unlisted, max_per_class: as in `training_sets.views_by_catalogues`; signals that the gate refused are told by the
+    unlisted, max_per_class: as in `views.views_by_catalogues`; signals that the gate refused are told by the
     very checks that enter a fusion, so that they flatter it. Raises UsageError where the run is not finished
     or was not scored, or the folder lacks tables.
     """

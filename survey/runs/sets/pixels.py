@@ -15,10 +15,10 @@ from survey.learning.sets import pixels as images
 from survey.learning.sets.pixel_injections import injected_rows, injection_settings, star_image
 from survey.learning.sets.table import check_place
 from survey.runs import store
-from survey.runs.curves import Listed
+from survey.runs.sets.curves import Listed
+from survey.runs.sets.views import views_by_catalogues
 from survey.runs.stages import Row
 from survey.runs.store import Run
-from survey.runs.training_sets import views_by_catalogues
 from survey.signals.ephemeris import Ephemeris
 from survey.signals.pixels import FRAMES, SIZE
 from survey.stars.pixels import TargetPixels, read_pixels
