@@ -338,7 +338,8 @@ class TrainConfig(Frozen):
     """Decay, per step, of the running mean of the weights that is kept; 0 keeps the last step."""
     inputs: Literal["all", "views"] = "all"
     """views: without period, duration, S/N and the like."""
-    calibration: Literal["isotonic", "temperature"] = "isotonic"
+    calibration: Literal["isotonic", "temperature"] = "temperature"
+    """temperature: a logistic curve, smooth also where rows are few; isotonic: any rising steps."""
     workers: int = Field(1, ge=1)
     gpu: bool = False
     """One GPU a worker."""

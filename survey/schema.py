@@ -289,7 +289,7 @@ STAR_SCORE_FIELDS = [
     _field("period_probs", pa.list_(pa.float64()), "weight of each bin of period, 0 to 1"),
     _field("period_probability", pa.float64(), "probability of any planet, by the model of periods"),
     _field("anomaly_score", pa.float64(), "how strange the strangest windows are"),
-    _field("anomalies", pa.list_(ANOMALY), "stretches of strange cadences"),
+    _field("anomalies", pa.list_(ANOMALY), "stretches that stand out of strange windows"),
     _field("star_out_of_support", pa.list_(pa.string()), "as out_of_support, of the models of the whole light curve"),
     MODELS_FIELD,
 ]

@@ -310,7 +310,7 @@ def test_candidates_by_the_score_of_a_model(swept: tuple[Path, Said], survey: Ca
     assert scores == sorted(scores, reverse=True)
     every = list(csv.DictReader(io.StringIO(survey("candidates", swept[0], "--format", "csv").out)))
     assert 0 < len(rows) <= len(every)
-    assert "prob-" in survey("candidates", swept[0], "--by", "vetting", "--top", "1").out
+    assert "triage" in survey("candidates", swept[0], "--by", "triage", "--top", "1").out
     assert survey("candidates", swept[0], "--by", "fusion").code == 2
 
 

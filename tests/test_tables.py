@@ -93,6 +93,13 @@ def test_a_table_of_candidates_has_radius_and_what_is_listed() -> None:
     assert "listed" not in printed(candidate_table([single]))
 
 
+def test_the_probability_is_that_of_the_model_that_was_asked_for() -> None:
+    row = make_row(triage_probability=0.917, vetting_probability=0.123)
+    by_triage, plain = printed(candidate_table([row], model="triage")), printed(candidate_table([row]))
+    assert [word in by_triage for word in ("triage", "0.917", "vetting", "0.123")] == [True, True, False, False]
+    assert [word in plain for word in ("triage", "0.917", "vetting", "0.123")] == [False, False, True, True]
+
+
 def test_the_signals_of_one_star_need_no_sweep() -> None:
     """Rows of a star know nothing of matches and classes."""
     tce = {name: value for name, value in make_row().items() if name in {f.name for f in schema.DESCRIBED_TCE_FIELDS}}

@@ -56,7 +56,7 @@ VoteOption = Annotated[
         metavar="SHARE",
         min=0.01,
         max=1.0,
-        help="Share of the windows over a point that flag it.",
+        help="Share of the windows over a point that must be strange to flag it.",
         show_default="0.3",
     ),
 ]

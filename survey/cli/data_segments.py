@@ -43,7 +43,14 @@ def segments(
         int | None, typer.Option("--window", metavar="BINS", min=16, help="Of a segment.", show_default="1024")
     ] = None,
     stride: Annotated[
-        int | None, typer.Option("--stride", metavar="BINS", min=1, show_default="a quarter of the window")
+        int | None,
+        typer.Option(
+            "--stride",
+            metavar="BINS",
+            min=1,
+            help="From one window to the next.",
+            show_default="a quarter of the window",
+        ),
     ] = None,
     channels: Annotated[
         int | None,
@@ -79,7 +86,7 @@ def segments(
         str | None,
         typer.Option("--hard-from", metavar="ARTIFACT", help="Hard is what this model takes for a transit."),
     ] = None,
-    seed: Annotated[int | None, typer.Option("--seed", min=0, show_default="0")] = None,
+    seed: Annotated[int | None, typer.Option("--seed", min=0, help="Of every draw.", show_default="0")] = None,
     cache: CacheOption = None,
     preset: PresetOption = None,
     overrides: SetOption = None,

@@ -2,6 +2,7 @@
 
 import sys
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -12,6 +13,7 @@ from rich.table import Table
 from survey.cli.options import CatalogsOption, choose_catalogs
 from survey.cli.tables import (
     SHOWN_CANDIDATES,
+    SHOWN_MODEL,
     STATUS_STYLES,
     candidate_table,
     counts_words,
@@ -148,11 +150,11 @@ def candidates(
             raise UsageError("--stars lists stars, not signals: leave out --by, --passed and --format ctoi")
         table, draw = exports.read_stars(run, threshold), star_table
     else:
-        table, draw = exports.read_candidates(run), candidate_table
+        table, draw = exports.read_candidates(run), partial(candidate_table, model=by or SHOWN_MODEL)
         if passed:
             table = table.filter(table.column("is_candidate"))
         if by or threshold is not None:
-            table = exports.rank_by(table, by or "vetting", threshold)
+            table = exports.rank_by(table, by or SHOWN_MODEL, threshold)
     total = len(table)
     if form == "table" and out is None:
         table = table.slice(0, top or SHOWN_CANDIDATES)

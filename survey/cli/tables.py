@@ -17,6 +17,9 @@ NOTHING = "–"
 SHOWN_CANDIDATES = 20
 """Rows of a table of candidates, where nobody says how many."""
 
+SHOWN_MODEL: Final = "vetting"
+"""The model whose probability a table shows, where nobody asks for another's."""
+
 PLAIN_WIDTH = 150
 """Columns of a line where there is no terminal that could tell."""
 
@@ -90,11 +93,12 @@ def counts_words(counts: Mapping[str, int], *, styled: bool = True) -> str:
     return ", ".join(f"[{style}]{word}[/]" if styled and style else word for word, style in words) or "none yet"
 
 
-def candidate_table(rows: Iterable[Mapping[str, Any]], *, title: str | None = None) -> Table:
-    """Ranked TCEs of many stars; a column of what they are listed as where any was compared with catalogues."""
+def candidate_table(rows: Iterable[Mapping[str, Any]], *, title: str | None = None, model: str = SHOWN_MODEL) -> Table:
+    """Ranked TCEs of many stars, with the probability that a model gives; a column of what they are listed as where any
+    was compared with catalogues."""
     rows = list(rows)
     compared = any(row["novelty"] for row in rows)
-    columns = _tce_columns()
+    columns = _tce_columns(model)
     table = Table(title=title, title_justify="left", title_style="bold", header_style="bold", box=None, pad_edge=False)
     table.add_column("rank", justify="right", no_wrap=True)
     table.add_column("target", no_wrap=True)
@@ -123,7 +127,7 @@ def star_table(rows: Iterable[Mapping[str, Any]]) -> Table:
 
 def tce_table(tces: Sequence[Mapping[str, Any]]) -> Table:
     """The TCEs of one star."""
-    columns = _tce_columns()
+    columns = _tce_columns(SHOWN_MODEL)
     table = Table(header_style="bold", box=None, pad_edge=False)
     _add_tce_columns(table, columns)
     for tce in tces:
@@ -144,21 +148,22 @@ TCE_COLUMNS: Final = (
     TceColumn("TCE", "number", "d"),
     TceColumn("period\n(d)", "period", ".5f"),
     TceColumn("epoch\n(BJD)", "epoch_bjd", ".4f", spare=True),
-    TceColumn("lasts\n(h)", "duration_h", ".2f"),
+    TceColumn("lasts\n(h)", "duration_h", ".2f", spare=True),
     TceColumn("depth\n(ppm)", "depth_ppm", ",.0f"),
     TceColumn("radius\n(Earth)", "planet_radius", ".2f"),
     TceColumn("MES\n", "mes", ".1f"),
     TceColumn("tran-\nsits", "n_transits", "d", spare=True),
-    TceColumn("prob-\nability", "vetting_probability", ".3f"),
 )
 
 NARROW = 100
 """Columns of a terminal below which a table leaves out what is spare."""
 
 
-def _tce_columns() -> list[TceColumn]:
+def _tce_columns(model: str) -> list[TceColumn]:
+    """model: whose probability stands last."""
     narrow = make_console().width < NARROW
-    return [column for column in TCE_COLUMNS if not (narrow and column.spare)]
+    columns = (*TCE_COLUMNS, TceColumn(f"{model}\nprob.", f"{model}_probability", ".3f"))
+    return [column for column in columns if not (narrow and column.spare)]
 
 
 def _add_tce_columns(table: Table, columns: Sequence[TceColumn]) -> None:

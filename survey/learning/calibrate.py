@@ -49,15 +49,27 @@ class Calibration(Frozen):
         return np.asarray(expit(values / self.temperature + self.shift))
 
 
+PRIOR_ROWS: Final = 2.0
+"""Rows at the base rate that every step of an isotonic calibration has beside its own: few rows prove little."""
+
+
 def fit_isotonic(scores: Scores, labels: Labels) -> Calibration:
-    """The best rising steps (Zadrozny & Elkan 2002), joined by lines; never quite 0 or 1, which n rows cannot tell."""
-    edge = 1 / (len(labels) + 2)
-    steps = IsotonicRegression(y_min=edge, y_max=1 - edge, out_of_bounds="clip")
-    steps.fit(np.asarray(scores, np.float64), labels.astype(np.float64))
+    """The best rising steps (Zadrozny & Elkan 2002), joined by lines; a step of few rows is drawn to the base rate."""
+    values = np.asarray(scores, np.float64)
+    fitted = IsotonicRegression().fit(values, labels).predict(values)
+    _, step = np.unique(fitted, return_inverse=True)
+    base_rate = (labels.sum() + 1) / (len(labels) + 2)
+    rows = np.bincount(step) + PRIOR_ROWS
+    levels = (np.bincount(step, labels) + PRIOR_ROWS * base_rate) / rows
+    levels = IsotonicRegression().fit_transform(np.arange(len(levels)), levels, sample_weight=rows)
+    ends = np.full((len(levels), 2), [np.inf, -np.inf])
+    np.minimum.at(ends[:, 0], step, values)
+    np.maximum.at(ends[:, 1], step, values)
+    knots, first = np.unique(ends.ravel(), return_index=True)
     return Calibration(
         method="isotonic",
-        scores=tuple(steps.X_thresholds_.tolist()),
-        probabilities=tuple(np.maximum.accumulate(steps.y_thresholds_).tolist()),
+        scores=tuple(knots.tolist()),
+        probabilities=tuple(np.maximum.accumulate(np.repeat(levels, 2)[first]).tolist()),
     )
 
 

@@ -6,7 +6,7 @@ next, so that one model fits all stars; by the spread about the median, a star t
 No window reaches over a hole in time, and a stretch between holes that is shorter than a window has none.
 
 Windows overlap. What is found of windows comes back to the cadences by votes: the share of the windows over a cadence
-that were found strange.
+that were found strange. They are as wide as windows; which of the cells it is, `stands_out` says.
 """
 
 import itertools
@@ -54,6 +54,12 @@ LEAST_FILLED = 0.5
 
 OWN_CELLS = 0.67
 """Cadences longer than this share of a cell are cells themselves."""
+
+EVENT_WIDTHS = (1, 5, 9)
+"""Cells in a row whose median may stand out: of one, an hour and an hour and a half, in cells of ten minutes."""
+
+EVENT_SIGMA = 4.0
+"""Of the same medians elsewhere in the light curve."""
 
 FURTHEST = 1e4
 """Sigmas: nothing is counted as further away."""
@@ -173,6 +179,34 @@ def _measure(values, firsts, points):  # type: ignore[no-untyped-def]
             run = np.sum(x[i : i + RUN]) / math.sqrt(RUN)
             low, high = min(low, run), max(high, run)
         out[k, 12], out[k, 13] = low, high
+    return out
+
+
+def stands_out(windows: Windows) -> NDArray[np.bool_]:
+    """(m,) whether a cell, or the median of the EVENT_WIDTHS about it, lies EVENT_SIGMA from the star's median.
+
+    Medians keep the edges of an event, and a lone cell moves none of those about it. Their sigma is their own spread in
+    this star, no less than that of a mean of white noise: what a star does all the time does not stand out.
+    """
+    found = np.zeros(len(windows.times), bool)
+    if not len(found):
+        return found
+    borders = np.append(windows.starts, len(found))
+    for width in EVENT_WIDTHS:
+        medians = np.abs(_running_median(windows.departures, borders, width))
+        found |= medians >= EVENT_SIGMA * max(MAD_TO_SIGMA * float(np.median(medians)), width**-0.5)
+    return found
+
+
+@numba.njit(nogil=True, cache=True)
+def _running_median(values, borders, width):  # type: ignore[no-untyped-def]
+    """(m,) of the `width` values about each, fewer at the borders of a stretch."""
+    out = values.copy()
+    half = width // 2
+    for part in range(len(borders) - 1):
+        begin, stop = borders[part], borders[part + 1]
+        for k in range(begin, stop):
+            out[k] = np.median(values[max(begin, k - half) : min(stop, k + half + 1)])
     return out
 
 

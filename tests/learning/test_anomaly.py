@@ -97,10 +97,31 @@ def test_a_flare_of_a_spotted_star_is_found_over_its_spots(model):
 
 def test_flags_follow_from_votes_and_intervals_from_flags(model):
     found = find(model, change(make_light("TIC 96", seed=96), 500, 508, 0.02))
-    np.testing.assert_array_equal(found.flagged, found.votes >= 0.3)
+    assert found.flagged.any()
+    assert (found.votes[found.flagged] >= 0.3).all()
     np.testing.assert_array_equal(found.strange, found.scores >= found.threshold)
     assert sum(part.n_points for part in found.intervals) == found.flagged.sum()
     assert find(model, make_light("TIC 96", seed=96), vote_threshold=1.0).flagged.sum() <= found.flagged.sum()
+
+
+def test_what_is_flagged_is_the_event_and_not_the_window(model):
+    light = make_light("TIC 96", seed=96)
+    for start, stop, depth in ((500, 508, 0.01), (900, 901, 0.05), (1300, 1303, -0.02)):
+        found = find(model, change(light, start, stop, depth))
+        near = np.flatnonzero(found.flagged[start - 40 : stop + 40]) + start - 40
+        assert set(range(start, stop)) <= set(near.tolist()) <= set(range(start - 1, stop + 1))
+        assert (found.votes[start - 20 : stop + 20] >= 0.3).sum() > 40 + stop - start - 10, "the windows are wider"
+
+
+def test_strange_windows_of_which_nothing_stands_out_flag_no_point(model):
+    light = make_light("TIC 96", seed=96)
+    flat = light.flat.copy()
+    flat[700:780] = 1 + 1.5e-3 * np.tile((1.0, -1.0), 40)
+    found = find(model, Light(light.star, light.time, flat, CADENCE))
+    middle = slice(710, 770)
+    assert (found.votes[middle] >= 0.3).all()
+    assert not found.flagged[middle].any()
+    assert not [part for part in found.intervals if light.time[710] < part.peak < light.time[770]]
 
 
 def test_contamination_moves_the_threshold_and_no_score(model):
@@ -247,7 +268,10 @@ def test_the_card_says_what_is_simulated_and_the_figures_stand_beside_a_baseline
             assert 0 < found["base_rate"] < 0.5
             assert found["model"]["average_precision"]["value"] > found["base_rate"]
             assert set(found["baseline"]) == set(found["model"])
+            assert found != figures["chosen_on"][trial][unit], "the events are others than those of the choice"
     assert figures["samples"]["windows"]["model"]["precision"] > 0.5
+    assert figures["samples"]["points"]["model"]["precision"] > 0.5
+    assert "figures on those stars are optimistic" in " ".join(card.split())
 
 
 def test_stars_of_the_training_are_known(written):

@@ -80,3 +80,9 @@ def test_a_fold_is_judged_by_the_others():
 def test_a_calibration_that_is_none_is_refused(broken):
     with pytest.raises(pydantic.ValidationError):
         Calibration(method="isotonic", **broken)
+
+
+def test_few_rows_at_the_top_prove_little():
+    labels = np.append(np.zeros(997, bool), [True, True, True])
+    fitted = CALIBRATORS["isotonic"](np.arange(1000.0), labels)
+    assert fitted.probability(np.array([999.0])) == pytest.approx((3 + 2 * 4 / 1002) / 5)

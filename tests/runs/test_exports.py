@@ -213,7 +213,7 @@ def test_every_column_has_a_ucd_of_the_controlled_vocabulary(candidates: pa.Tabl
     assert (found["ra"], found["dec"]) == ("pos.eq.ra;meta.main", "pos.eq.dec;meta.main")
     assert found["check_v_shaped_err"] == "stat.error"
     assert [name for name, ucd in found.items() if ucd == "meta.id;meta.main"] == ["target_id"]
-    assert set(ucds.UCDS) <= set(schema.CANDIDATE.names)
+    assert set(ucds.UCDS) <= {*schema.CANDIDATE.names, *exports.STAR_CATALOGUE, "score_raw", "probability"}
     assert set(ucds.CENTROID_UCDS) == {field.name for field in schema.CENTROID} - {"method"}
 
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from survey.signals import window_stats
-from survey.signals.window_stats import STATISTICS, count_votes, cut_windows, find_runs, measure_windows
+from survey.signals.window_stats import STATISTICS, count_votes, cut_windows, find_runs, measure_windows, stands_out
 
 FAST = 120.0
 SLOW = 1765.5
@@ -204,3 +204,34 @@ def test_nonsense_is_refused():
         cut(time, flat, points=5)
     with pytest.raises(ValueError, match="step"):
         cut(time, flat, step=51)
+
+
+def test_cells_of_an_event_stand_out_and_those_about_it_do_not():
+    time, flat = make_light(days=40, seed=3)
+    flat[300] += 0.02
+    flat[700:709] -= 0.0027
+    found = stands_out(cut(time, flat))
+    assert found[300]
+    assert found[702:707].all()
+    for about in (slice(290, 300), slice(301, 311), slice(690, 698), slice(711, 720)):
+        assert not found[about].any()
+    assert found.sum() < 20
+    assert not stands_out(cut(time, np.ones_like(flat))).any()
+    assert len(stands_out(cut(time[:0], flat[:0]))) == 0
+
+
+def test_what_a_star_does_all_the_time_does_not_stand_out():
+    time, flat = make_light(days=40, noise=2e-4)
+    spotted = flat + 0.003 * np.sin(6 * time)
+    assert not stands_out(cut(time, spotted)).any()
+    spotted[500:505] += 0.03
+    np.testing.assert_array_equal(np.flatnonzero(stands_out(cut(time, spotted))), np.arange(500, 505))
+
+
+def test_medians_do_not_reach_over_a_hole():
+    time, flat = make_light(days=40)
+    time = np.concatenate([time[:900], time[900:] + 5])
+    flat[894:900] -= 0.02
+    found = stands_out(cut(time, flat))
+    assert found[894:900].all()
+    assert not found[900:].any()

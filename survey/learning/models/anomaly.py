@@ -1,6 +1,6 @@
 """What is strange among windows of light: an Isolation Forest and a Local Outlier Factor that know quiet windows only.
 
-Liu, Ting & Zhou 2008 and Breunig et al. 2000, both by scikit-learn. The forest isolates a strange window in few random
+Liu, Ting & Zhou 2008, by scikit-learn, and Breunig et al. 2000. The forest isolates a strange window in few random
 cuts, wherever it lies; the factor compares how lonely it is with how lonely its neighbours are. Each score is put on
 one scale, 0 for the median of quiet windows and 1 for their 95%, and the mean of the two is the score: a window that
 only one of them finds strange must be very strange.
@@ -20,12 +20,11 @@ import pydantic
 from numpy.typing import NDArray
 from pydantic import Field, FiniteFloat
 from sklearn.ensemble import IsolationForest
-from sklearn.neighbors import LocalOutlierFactor
 from sklearn.tree import ExtraTreeRegressor
-from threadpoolctl import threadpool_limits
 
 from survey.config import AnomalyConfig, Frozen
 from survey.errors import UsageError
+from survey.learning.models.neighbours import Neighbours, fit_neighbours
 from survey.signals.window_stats import LEAST_POINTS, STATISTICS, Windows, cut_windows
 
 Floats = NDArray[np.float64]
@@ -133,7 +132,7 @@ class Detector:
     inputs: Inputs
     known: Floats
     forest: IsolationForest
-    neighbours: LocalOutlierFactor
+    neighbours: Neighbours
     scale: Scale
 
     def score(self, statistics: Floats) -> Floats:
@@ -236,22 +235,16 @@ def _divide(stars: NDArray[Any], seed: int) -> NDArray[np.int64]:
     return folds
 
 
-def _fit_both(windows: Floats, config: AnomalyConfig) -> tuple[IsolationForest, LocalOutlierFactor]:
+def _fit_both(windows: Floats, config: AnomalyConfig) -> tuple[IsolationForest, Neighbours]:
     forest = IsolationForest(
         n_estimators=config.trees, max_samples=min(TREE_WINDOWS, len(windows)), random_state=config.seed
     )
-    with threadpool_limits(1):
-        return forest.fit(windows), fit_neighbours(windows, config.neighbours)
+    return forest.fit(windows), fit_neighbours(windows, config.neighbours)
 
 
-def fit_neighbours(windows: Floats, neighbours: int) -> LocalOutlierFactor:
-    return LocalOutlierFactor(n_neighbors=neighbours, algorithm="kd_tree", novelty=True).fit(windows)
-
-
-def _score_raw(forest: IsolationForest, neighbours: LocalOutlierFactor, flattened: Floats) -> Floats:
+def _score_raw(forest: IsolationForest, neighbours: Neighbours, flattened: Floats) -> Floats:
     """(2, w): of the forest, and the logarithm of the outlier factor."""
-    with threadpool_limits(1):
-        return np.stack([-forest.score_samples(flattened), np.log(-neighbours.score_samples(flattened))])
+    return np.stack([-forest.score_samples(flattened), np.log(neighbours.factors(flattened))])
 
 
 def _level(scores: Floats) -> Level:
