@@ -177,6 +177,7 @@ def test_the_auditor_names_everything_that_is_wrong(survey: Survey, tmp_path: Pa
     broken.write_bytes(b"PAR1")
     said = survey("data", "audit", table, broken)
     assert (said.code, "broken.parquet: not a readable Parquet file" in said.out) == (2, True)
+    assert said.out.count("broken.parquet:") == 1
     assert "own.npz is fit to learn from" in said.out
 
 

@@ -245,7 +245,7 @@ def _audit_file(path: Path) -> list[str]:
             for note in own.notes:
                 say(f"  [dim]{escape(note)}[/]")
     except SurveyError as error:
-        problems = [str(error)]
+        problems = [str(error).removeprefix(f"{path.name}: ")]
     for problem in problems:
         say(f"[bold red]{escape(path.name)}:[/] {escape(problem)}")
     if not problems:

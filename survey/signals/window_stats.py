@@ -56,7 +56,7 @@ OWN_CELLS = 0.67
 """Cadences longer than this share of a cell are cells themselves."""
 
 EVENT_WIDTHS = (1, 5, 9)
-"""Cells in a row whose median may stand out: of one, an hour and an hour and a half, in cells of ten minutes."""
+"""Cells in a row whose median may stand out: one alone, fifty minutes, an hour and a half."""
 
 EVENT_SIGMA = 4.0
 """Of the same medians elsewhere in the light curve."""
@@ -185,7 +185,7 @@ def _measure(values, firsts, points):  # type: ignore[no-untyped-def]
 def stands_out(windows: Windows) -> NDArray[np.bool_]:
     """(m,) whether a cell, or the median of the EVENT_WIDTHS about it, lies EVENT_SIGMA from the star's median.
 
-    Medians keep the edges of an event, and a lone cell moves none of those about it. Their sigma is their own spread in
+    Medians keep the edges of an event, and a lone cell hardly moves those about it. Their sigma is their own spread in
     this star, no less than that of a mean of white noise: what a star does all the time does not stand out.
     """
     found = np.zeros(len(windows.times), bool)

@@ -114,11 +114,14 @@ def check_provenance(table: pa.Table, provenance: Mapping[str, Any]) -> Iterator
 
 
 def check_stars(table: pa.Table, provenance: Mapping[str, Any]) -> Iterator[str]:
-    """Every row has a star, and no star, under any of its names, is in two folds."""
+    """Every row has a star and a fold, and no star, under any of its names, is in two folds."""
     stars, others = names_of(table)
     nameless = np.flatnonzero(stars == "")
     if len(nameless):
         yield f"no star in {_shown(nameless)}"
+        return
+    if table.column("fold").null_count:
+        yield f"no fold in {_shown(np.flatnonzero(table.column('fold').is_null()))}"
         return
     folds = table.column("fold").to_numpy()
     try:

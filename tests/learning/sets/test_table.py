@@ -209,6 +209,10 @@ def test_a_file_that_was_changed_by_hand_is_audited_again(tmp_path):
     with pytest.raises(UsageError, match=r"own\.parquet: stars cross folds"):
         read_set(path, "segments")
     assert open_set(path).provenance["seed"] == 3
+    gone = pa.array([None, *folds[1:].tolist()], pa.uint8())
+    pq.write_table(table.set_column(3, "fold", gone), path)
+    with pytest.raises(UsageError, match=r"own\.parquet: no fold in row 0$"):
+        read_set(path, "segments")
 
 
 def test_what_is_no_set_is_refused(tmp_path):
