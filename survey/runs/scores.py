@@ -70,10 +70,12 @@ def _load(name: str, folder: Path, model_id: str) -> Model:
     return Model(name, model_id, *SIGNAL_MODELS[name].load(folder))
 
 
-def _load_classifier(folder: Path) -> tuple[Any, str]:
+def _load_classifier(task: str, folder: Path) -> tuple[Any, str]:
     from survey.learning.artifact import load_artifact
 
     artifact = load_artifact(folder)
+    if artifact.record.task != task:
+        raise UsageError(f"{folder} learnt {artifact.record.task}, not {task}")
     spec = getattr(artifact.inputs, "view_spec", None)
     if spec not in VIEW_SPECS:
         raise UsageError(
@@ -337,11 +339,11 @@ class SignalModel:
     absent: str
 
 
-CLASSIFIER: Final = SignalModel(_load_classifier, _show_views, _score_views, "no views")
-
 SIGNAL_MODELS: Final = {
-    "triage": CLASSIFIER,
-    "vetting": CLASSIFIER,
+    **{
+        task: SignalModel(partial(_load_classifier, task), _show_views, _score_views, "no views")
+        for task in ("triage", "vetting")
+    },
     "pixels": SignalModel(_load_pixels, _show_stacks, _score_stacks, "no difference images"),
     "fusion": SignalModel(_load_fusion, _show_all, _score_all, ""),
 }

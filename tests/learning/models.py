@@ -1,5 +1,7 @@
-"""A small untrained model in a folder."""
+"""A small untrained model in a folder, and shipped ones under another task."""
 
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from survey.learning.artifact import (
 )
 from survey.learning.calibrate import Calibration
 from survey.learning.models.resnet1d import ResNet1D, Shape
+from survey.learning.shelf import MODEL, shipped
 from tests.learning.view_files import GLOBAL, LOCAL
 
 SCALARS = ("period", "snr")
@@ -52,3 +55,12 @@ def small_record(**changes: Any) -> ModelRecord:
 
 def write_small(folder: Path, **parts: Any) -> str:
     return write_artifact(folder, small_record(), small_weights(), know_stars(STARS, FOLDS), "# small\n", parts)
+
+
+def copy_shipped(name: str, folder: Path, task: str | None = None) -> Path:
+    """A shipped model in another place, and as if it had learnt another task."""
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(shipped()[name], folder)
+    record = json.loads((folder / MODEL).read_text())
+    (folder / MODEL).write_text(json.dumps(record | {"task": task or record["task"]}))
+    return folder

@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,10 @@ import pytest
 from survey import schema
 from survey.config import Config, GateConfig
 from survey.errors import RunRefused, SurveyError, UsageError
-from survey.learning.artifact import shipped
 from survey.runs import exports, rescore, store
 from survey.signals.vetting import Check
 from survey.signals.vetting.rejudge import LEAST, MOST, SETTINGS, judge_again
+from tests.learning.models import copy_shipped
 from tests.runs.small_run import make_run
 
 MERGED = (store.TARGETS, store.CANDIDATES, store.FEATURES)
@@ -54,8 +55,8 @@ def test_the_same_models_and_gate_give_the_same_bytes(root: Path) -> None:
 
 def test_other_models_score_and_the_record_names_them(root: Path) -> None:
     before = read_tces(root)
-    mine = root.parent / "mine"
-    shutil.copytree(shipped()["triage"], mine)
+    mine = copy_shipped("triage", root.parent / "mine", task="vetting")
+    mine_id = sha256((mine / "model.json").read_bytes()).hexdigest()
     done = rescore.rescore(root, [f"score.vetting={mine}", "score.triage=none"])
     after, record = read_tces(root), json.loads((root / store.RECORD).read_text())
     for old, new in zip(before, after, strict=True):
@@ -64,7 +65,7 @@ def test_other_models_score_and_the_record_names_them(root: Path) -> None:
         assert new["is_candidate"] == old["is_candidate"]
         assert new["star_score"] == old["star_score"]
         used, before_used = ({one["name"]: one["id"] for one in row["models"]} for row in (new, old))
-        mine_id = before_used.pop("triage")
+        del before_used["triage"]
         assert used == before_used | {"vetting": mine_id}
     assert set(record["models"]) == set(schema.MODELS) - {"triage", "fusion"}
     assert record["configuration"]["score"]["triage"] is None

@@ -14,11 +14,11 @@ import pytest
 from survey import schema
 from survey.config import ScoreConfig
 from survey.errors import UsageError
-from survey.learning.artifact import shipped
 from survey.runs import scores
 from survey.runs.scores import Light, Model, Scored, load_models, score_stars
 from survey.signals.ephemeris import Ephemeris
 from survey.signals.views import VIEW_SPECS, make_views
+from tests.learning.models import copy_shipped
 
 CLASSIFIERS = ScoreConfig(pixels=None, segments=None, periods=None, anomaly=None, fusion=None)
 SPEC = "triage-201-61"
@@ -170,19 +170,13 @@ def test_a_fusion_reads_what_the_others_said(models: tuple[Model, ...], monkeypa
 # Which models
 
 
-def copy_of(name: str, folder: Path) -> Path:
-    shutil.copytree(shipped()[name], folder)
-    return folder
-
-
 def test_a_model_can_be_a_folder_and_is_read_again_when_it_is_another(tmp_path: Path) -> None:
-    folder = copy_of("triage", tmp_path / "mine")
+    folder = copy_shipped("triage", tmp_path / "mine", task="vetting")
     config = CLASSIFIERS.model_copy(update={"triage": None, "vetting": str(folder)})
     (before,) = load_models(config)
     assert (before.name, before.spec) == ("vetting", SPEC)
     assert load_models(config)[0] is before
-    shutil.rmtree(folder)
-    copy_of("vetting", folder)
+    copy_shipped("vetting", folder)
     assert load_models(config)[0].id != before.id
 
 
@@ -195,13 +189,15 @@ def test_a_model_can_be_a_folder_and_is_read_again_when_it_is_another(tmp_path: 
     ],
 )
 def test_a_model_that_cannot_be_used_is_named(tmp_path: Path, mend: Any, words: str) -> None:
-    folder = copy_of("vetting", tmp_path / "mine")
+    folder = copy_shipped("vetting", tmp_path / "mine")
     mend(folder)
     with pytest.raises(UsageError, match=rf"score\.vetting: .*{words}.*score\.vetting=none does without"):
         load_models(CLASSIFIERS.model_copy(update={"vetting": str(folder)}))
 
 
-def test_a_model_of_another_kind_is_refused() -> None:
+def test_a_model_of_another_task_or_kind_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"score\.vetting: .* learnt triage, not vetting"):
+        load_models(CLASSIFIERS.model_copy(update={"vetting": "triage"}))
     with pytest.raises(UsageError, match=r"score\.segments: .* is of kind resnet1d, not inception1d"):
         load_models(CLASSIFIERS.model_copy(update={"segments": "triage"}))
 

@@ -6,7 +6,6 @@ import hashlib
 import json
 import multiprocessing
 import os
-import shutil
 import urllib.request
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -19,12 +18,12 @@ import pytest
 from survey import schema
 from survey.config import SCIENCE_VERSION, Config, load
 from survey.errors import RunRefused, SurveyError, UsageError
-from survey.learning.artifact import shipped
 from survey.runs import folder as folders
 from survey.runs import store
 from survey.runs.candidates import rank_candidates
 from survey.runs.crossmatch import MATCHED
 from survey.stars.targets import Target
+from tests.learning.models import copy_shipped
 from tests.runs import fakes
 
 MERGED = (store.TARGETS, store.CANDIDATES, store.FEATURES)
@@ -143,20 +142,16 @@ def test_signals_are_ranked_by_what_the_model_says_where_it_can() -> None:
     assert rank(without) == ["no planet", "years", "Kepler's", "not scored", "planet", "fails"]
 
 
-def copy_model(name: str, folder: Path) -> Path:
-    shutil.rmtree(folder, ignore_errors=True)
-    shutil.copytree(shipped()[name], folder)
-    return folder
-
-
 def test_a_run_keeps_to_the_models_that_it_began_with(tmp_path: Path) -> None:
-    mine, root, targets = copy_model("triage", tmp_path / "mine"), tmp_path / "run", fakes.targets(20)
+    mine, root, targets = tmp_path / "mine", tmp_path / "run", fakes.targets(20)
+    copy_shipped("triage", mine, task="vetting")
     config = load(overrides=[f"score.vetting={mine}"])
     with store.open_run(root, config, targets) as run:
         commit_all(run, [0])
         models = run.record["models"]
-    assert models["vetting"] == {"model": str(mine), "id": models["triage"]["id"]}
-    copy_model("vetting", mine)
+    written = hashlib.sha256((mine / "model.json").read_bytes()).hexdigest()
+    assert models["vetting"] == {"model": str(mine), "id": written}
+    copy_shipped("vetting", mine)
     with (
         pytest.raises(RunRefused, match=r"score\.vetting: model \w{10} -> \w{10}"),
         store.open_run(root, config, targets),
@@ -164,14 +159,14 @@ def test_a_run_keeps_to_the_models_that_it_began_with(tmp_path: Path) -> None:
         pass
     with pytest.raises(RunRefused, match=r"score\.vetting: .* -> None"):
         store.plan(root, load(overrides=["score.vetting=none"]), targets)
-    copy_model("triage", mine)
+    copy_shipped("triage", mine, task="vetting")
     with store.open_run(root, config, targets) as run:
         commit_all(run)
         assert store.merge(run).complete
 
 
 def test_a_model_that_cannot_be_read_ends_a_sweep_before_it_begins(tmp_path: Path) -> None:
-    mine, root = copy_model("vetting", tmp_path / "mine"), tmp_path / "run"
+    mine, root = copy_shipped("vetting", tmp_path / "mine"), tmp_path / "run"
     (mine / "weights.safetensors").write_bytes(b"damaged")
     config = load(overrides=[f"score.vetting={mine}"])
     with pytest.raises(UsageError, match=r"score\.vetting: .*weights.safetensors: damaged"):
