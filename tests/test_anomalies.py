@@ -83,6 +83,7 @@ def test_what_cannot_be_done_is_said(samples, tmp_path, capsys):
         (["anomalies", file, file, "--plot", "a.png"], "one star at a time"),
         (["anomalies", file, "--model", "nowhere"], "no model nowhere"),
         (["anomalies", file, "--model", "triage"], "kind"),
+        (["evaluate", "anomaly", "--set", file], "looks at light curves, not at labelled rows"),
         (["train", "anomaly", "--out", str(tmp_path / "m")], "--simulated"),
         (["train", "anomaly", "--set", file, "--simulated", "3", "--out", str(tmp_path / "m")], "--simulated"),
         (["train", "anomaly", "--set", file + ".no", "--out", str(tmp_path / "m")], "no file"),

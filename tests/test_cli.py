@@ -388,6 +388,7 @@ def test_score_as_a_table(mirror: Mirror, survey: Callable[..., Said]) -> None:
     said = survey("score", mirror.planet.target_id, "TIC 900000003", "--source", mirror.source, *QUICK)
     assert said.code == 0
     assert re.search(rf"{mirror.planet.period:.2f}\d+ .* candidate", said.out)
+    assert len(re.findall(r"whole light curve: any transit .* \(star score 0\.\d+\), any planet", said.out)) == 1
     assert "no signal above the threshold" in said.out
 
 

@@ -5,14 +5,18 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from survey.cli import main
-from survey.learning.sets.table import read_set
+from survey.config import TrainConfig
+from survey.learning.artifact import know_stars
+from survey.learning.sets.table import read_set, write_set
+from survey.learning.sets.views import make_lesson
 from survey.runs import store
 from tests.learning.view_files import make_columns, write_csv, write_npz
 from tests.runs.small_run import make_run
@@ -126,6 +130,44 @@ def test_own_views_become_a_set(survey: Survey, tmp_path: Path) -> None:
     columns = write_npz(tmp_path / "own.npz", make_columns())
     assert survey("data", "import", columns, "--out", tmp_path / "npz.parquet").code == 0
     assert survey("data", "audit", table, columns, out).code == 0
+
+
+def test_own_folds_and_names_are_kept(survey: Survey, tmp_path: Path) -> None:
+    stars, own = [f"TIC {k // 2}" for k in range(24)], [k // 2 % 3 for k in range(24)]
+    table = write_csv(tmp_path / "own.csv", rows=24, star=stars, fold=own)
+    out, named, again = (tmp_path / f"{name}.parquet" for name in ("own", "named", "again"))
+    assert survey("data", "import", table, "--out", out).code == 0
+    found = read_set(out, "views")
+    assert found.table.column("fold").to_pylist() == own
+    # A set that is imported again keeps its folds, and the other names of its stars.
+    names = [[f"KIC {k // 2}"] if k < 12 else [] for k in range(24)]
+    columns = found.table.drop_columns(["other_names"]).append_column("other_names", pa.array(names))
+    write_set(named, "views", columns, found.provenance)
+    assert survey("data", "import", named, "--out", again).code == 0
+    kept = read_set(again, "views").table
+    assert (kept.column("fold").to_pylist(), kept.column("other_names").to_pylist()) == (own, names)
+    lesson = make_lesson(again, "vetting", TrainConfig())
+    stars = know_stars(lesson.stars, lesson.folds, lesson.other_names)
+    assert stars.folds_of(np.array(["TIC 5", "KIC 5", "KIC 6"])).tolist() == [2, 2, -1]
+
+
+@pytest.mark.parametrize(
+    ("folds", "words"),
+    [
+        ([k % 2 for k in range(24)], "stars cross folds"),
+        ([256, *[0] * 23], "fold 256 in row 0: folds are whole numbers, 0 to 255"),
+        ([0.5, *[0] * 23], "fold 0.5 in row 0"),
+        (["", *[0] * 23], "fold nan in row 0"),
+        (["left", *[0] * 23], "fold holds something else than numbers"),
+        ([0] * 24, "folds 0: they must be 0, 1 and so on"),
+        ([k // 2 % 2 * 2 for k in range(24)], "folds 0, 2: they must be 0, 1 and so on"),
+    ],
+)
+def test_own_folds_that_are_wrong_are_refused(survey: Survey, tmp_path: Path, folds: list[Any], words: str) -> None:
+    table = write_csv(tmp_path / "own.csv", rows=24, star=[f"TIC {k // 2}" for k in range(24)], fold=folds)
+    said = survey("data", "import", table, "--out", tmp_path / "own.parquet")
+    assert (said.code, words in " ".join(said.err.split())) == (2, True), said
+    assert [path.name for path in tmp_path.iterdir()] == ["own.csv"]
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.text import Text
 
 from survey import schema
-from survey.cli.tables import candidate_table, listed_words, moment, ranges, tce_table, verdict_words
+from survey.cli.tables import candidate_table, listed_words, moment, ranges, score_lines, tce_table, verdict_words
 
 
 @pytest.mark.parametrize(
@@ -119,3 +119,31 @@ def test_a_narrow_terminal_loses_columns_but_not_the_verdict(
     assert re.match(r"1000  TIC 441462736    1  14\.27612  .* candidate *$", line)
     assert "…" not in line
     assert ("2458325.7301" in line) == has_epoch
+
+
+def test_scores_of_the_star_and_what_no_model_knows_stand_under_the_table() -> None:
+    blank = {field.name: None for field in schema.SCORE_FIELDS}
+    foreign = ["triage: mission", "vetting: mission", "pixels: duration_h"]
+    scored = {"triage_probability": 0.9, "vetting_probability": 0.8, "pixels_probability": 0.7}
+    tces = [
+        blank | scored | {"number": 1, "out_of_support": foreign[:2]},
+        blank | scored | {"number": 2, "out_of_support": foreign},
+        blank | scored | {"number": 3, "out_of_support": []},
+    ]
+    row = dict.fromkeys(schema.SCORED.names) | {"tces": tces}
+    outside = [
+        "TCE 1-2: outside of what triage and vetting were trained on: mission",
+        "TCE 2: outside of what pixels was trained on: duration h",
+    ]
+    assert score_lines(row) == outside
+    row |= {"num_segments": 13, "star_score": 0.998, "star_probability": 0.99, "period_probability": 0.9997}
+    row |= {"anomaly_score": 3.159, "anomalies": [{}] * 8, "star_out_of_support": ["periods: cadence"]}
+    assert score_lines(row) == [
+        "whole light curve: any transit 0.990 (star score 0.998), any planet >0.999, strangeness 3.16 (8 stretches)",
+        *outside,
+        "whole light curve: outside of what periods was trained on: cadence",
+    ]
+
+
+def test_a_star_that_no_model_scored_has_no_line() -> None:
+    assert score_lines(dict.fromkeys(schema.SCORED.names) | {"tces": []}) == []

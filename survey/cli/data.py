@@ -174,8 +174,8 @@ def import_views(
     """Your own labelled views as a set: audited, with folds by star, and with a word about the origin.
 
     CSV: global_0 ..., local_0 ..., label (0 or 1, or letters such as PC, EB, J), a star (target_id, tic_id, kepid),
-    optional centroid_offset, period, duration_h, depth_ppm, snr; or `path` to one npz a row. npz: global_view and
-    local_view (n, bins), label and the same names.
+    optional centroid_offset, period, duration_h, depth_ppm, snr, and fold (0, 1 and so on) where the file divides its
+    stars itself; or `path` to one npz a row. npz: global_view and local_view (n, bins), label and the same names.
 
     [bold]Examples[/]
 
@@ -237,11 +237,12 @@ def _audit_file(path: Path) -> list[str]:
     try:
         if is_set(path):
             found = open_set(path)
-            problems = find_problems(found.table, found.provenance)
+            problems = find_problems(found.table, found.provenance, found.kind)
             _show_facts(found.name, _facts_of_set(found) if "target_id" in found.table.column_names else {})
         else:
             own = read_views(path)
-            _show_facts(own.name, {"kind": "views", **_facts_of_rows(own.stars.tolist(), own.kinds.tolist(), None)})
+            folds = None if own.folds is None else own.folds.tolist()
+            _show_facts(own.name, {"kind": "views", **_facts_of_rows(own.stars.tolist(), own.kinds.tolist(), folds)})
             for note in own.notes:
                 say(f"  [dim]{escape(note)}[/]")
     except SurveyError as error:

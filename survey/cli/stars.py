@@ -23,7 +23,7 @@ from survey.cli.options import (
     load_resolver,
     open_source,
 )
-from survey.cli.tables import STATUS_STYLES, number, ranges, say, show, tce_table
+from survey.cli.tables import STATUS_STYLES, number, ranges, say, score_lines, show, tce_table
 from survey.errors import StarError, UsageError
 
 if TYPE_CHECKING:
@@ -179,9 +179,11 @@ def _say_star(row: Mapping[str, Any]) -> None:
         say(f"  [yellow]note:[/] {escape(note)}")
     if row["tces"]:
         show(tce_table(row["tces"]))
-        say()
     else:
-        say("  no signal above the threshold\n")
+        say("  no signal above the threshold")
+    for line in score_lines(row):
+        say(f"  {escape(line)}")
+    say()
 
 
 def _star_words(row: Mapping[str, Any]) -> str:

@@ -135,6 +135,52 @@ def tce_table(tces: Sequence[Mapping[str, Any]]) -> Table:
     return table
 
 
+def score_lines(row: Mapping[str, Any]) -> list[str]:
+    """What the models say of a star's whole light curve, and what of it and its signals was unlike their training."""
+    found = _light_words(row)
+    return [*([f"whole light curve: {found}"] if found else []), *_outside_lines(row)]
+
+
+def _light_words(row: Mapping[str, Any]) -> str:
+    """any transit 0.990 (star score 0.998), any planet >0.999, strangeness 3.16 (8 stretches)"""
+    from survey.runs.sheet import words
+
+    count = len(row.get("anomalies") or ())
+    stretches = "1 stretch" if count == 1 else f"{count} stretches"
+    score = f"star score {number(row.get('star_score'), '.3f')}"
+    parts = (
+        ("any transit", row.get("star_score"), f"{words.probability(row.get('star_probability'))} ({score})"),
+        ("any planet", row.get("period_probability"), words.probability(row.get("period_probability"))),
+        ("strangeness", row.get("anomaly_score"), f"{number(row.get('anomaly_score'), '.2f')} ({stretches})"),
+    )
+    return ", ".join(f"{what} {said}" for what, value, said in parts if value is not None)
+
+
+def _outside_lines(row: Mapping[str, Any]) -> Iterator[str]:
+    """TCE 1-3: outside of what triage and vetting were trained on: mission"""
+    from survey import schema
+    from survey.runs.sheet import words
+
+    alike: dict[tuple[tuple[str, ...], tuple[str, ...]], list[int]] = {}
+    for tce in row["tces"] or ():
+        scores = [
+            score for score in words.scores(dict(row), tce) if score.model in schema.SIGNAL_MODELS and score.outside
+        ]
+        for facts in dict.fromkeys(score.outside for score in scores):
+            models = tuple(score.model for score in scores if score.outside == facts)
+            alike.setdefault((models, facts), []).append(tce["number"])
+    for (models, facts), numbers in alike.items():
+        yield f"TCE {ranges(numbers)}: {_outside_words(models, facts)}"
+    for score in words.scores(dict(row), None):
+        if score.outside:
+            yield f"whole light curve: {_outside_words([score.model], score.outside)}"
+
+
+def _outside_words(models: Sequence[str], facts: Sequence[str]) -> str:
+    verb = "was" if len(models) == 1 else "were"
+    return f"outside of what {' and '.join(models)} {verb} trained on: {', '.join(facts)}"
+
+
 class TceColumn(NamedTuple):
     """A number of a TCE: its head, field, format, and whether it is left out where the terminal is narrow."""
 

@@ -18,7 +18,7 @@ import os
 import re
 import shutil
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from io import BytesIO
@@ -157,13 +157,22 @@ def first_words(error: pydantic.ValidationError) -> str:
 
 @dataclass(frozen=True)
 class KnownStars:
-    """Stars a model was trained on: sorted (n,) hashes of their names, and the fold of each."""
+    """Stars a model was trained on: sorted (n,) hashes of all their names, and the fold of each."""
 
     hashes: NDArray[np.int64]
     folds: NDArray[np.uint8]
 
-    def folds_of(self, stars: NDArray[Any]) -> NDArray[np.int16]:
-        """(n,) fold of each star by name, -1 for a star that is not known."""
+    def folds_of(self, stars: NDArray[Any], others: Sequence[NDArray[Any]] = ()) -> NDArray[np.int16]:
+        """(n,) fold of each star by name, -1 for a star that is not known.
+
+        others: further (n,) names of the same stars, tried in turn; "" where there is none.
+        """
+        folds = self._folds_of(stars)
+        for names in others:
+            folds = np.where(folds < 0, self._folds_of(names), folds)
+        return folds
+
+    def _folds_of(self, stars: NDArray[Any]) -> NDArray[np.int16]:
         hashes = hash_stars(stars)
         place = np.minimum(np.searchsorted(self.hashes, hashes), max(0, len(self.hashes) - 1))
         if len(self.hashes) == 0:
@@ -178,10 +187,12 @@ def hash_stars(stars: NDArray[Any]) -> NDArray[np.int64]:
     return np.frombuffer(b"".join(heads), "<i8").astype(np.int64)[place]
 
 
-def know_stars(stars: NDArray[Any], folds: NDArray[np.uint8]) -> KnownStars:
-    """The stars of training rows, once each."""
-    hashes, first = np.unique(hash_stars(stars), return_index=True)
-    return KnownStars(hashes, folds[first].astype(np.uint8))
+def know_stars(stars: NDArray[Any], folds: NDArray[np.uint8], others: Sequence[NDArray[Any]] = ()) -> KnownStars:
+    """The stars of training rows, once by each name. others: further (n,) names of the rows, "" where there is none."""
+    names = np.concatenate([column.astype(str) for column in (stars, *others)])
+    named = np.flatnonzero(names != "")
+    hashes, first = np.unique(hash_stars(names[named]), return_index=True)
+    return KnownStars(hashes, folds[named[first] % len(folds)].astype(np.uint8))
 
 
 def join_stars(first: KnownStars, second: KnownStars) -> KnownStars:

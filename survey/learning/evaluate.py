@@ -102,7 +102,7 @@ def evaluate(artifact: Artifact, lesson: Lesson, *, draws: int = DRAWS) -> Evalu
     """
     lesson = read_for(lesson, artifact)
     check_classes(lesson)
-    found = score_rows(artifact, lesson.examples, lesson.stars)
+    found = score_rows(artifact, lesson.examples, lesson.stars, lesson.other_names)
     figures = {
         "model": artifact.record.name,
         "model_id": artifact.id,
@@ -119,7 +119,7 @@ def evaluate(artifact: Artifact, lesson: Lesson, *, draws: int = DRAWS) -> Evalu
         "spread": mean_spread(found.spread),
     }
     if lesson.measure is not None:
-        folds = artifact.stars.folds_of(lesson.stars)
+        folds = artifact.stars.folds_of(lesson.stars, lesson.other_names)
         figures["more"] = lesson.measure(Scored(found.outputs, found.score, found.probability, folds))
     title = f"{artifact.record.name} on {lesson.title}"
     return Evaluation(title, figures, lesson.labels, found.score, found.probability)

@@ -62,6 +62,15 @@ def check_folds(folds: NDArray[np.integer], stars: Stars, names: Sequence[Stars]
         raise UsageError(f"stars cross folds, so that a model would be judged by stars it has seen: {shown}{more}")
 
 
+def name_once(stars: Stars, names: Sequence[Stars] = ()) -> Stars:
+    """(n,) one name of the star of each row, the same in all rows of it: the first in order of those in `stars`."""
+    known, place = np.unique(stars, return_inverse=True)
+    group = one_star(stars, names)
+    first = np.full(int(group.max(initial=-1)) + 1, len(known))
+    np.minimum.at(first, group, place)
+    return known[first[group]]
+
+
 def one_star(stars: Stars, names: Sequence[Stars] = ()) -> NDArray[np.intp]:
     """(n,) number of the star of each row, where rows that share any name, in whichever column, are of one star."""
     count = len(stars)

@@ -40,6 +40,7 @@ from survey.learning.judge import beside, by_fold, decided_across
 from survey.learning.lesson import Task
 from survey.learning.metrics import DRAWS, average_precision, best_threshold
 from survey.learning.score import Scores, mean_over_members, scatter_of_members
+from survey.learning.sets.audit import names_of
 from survey.learning.sets.labels import PLANETS, positive
 from survey.learning.sets.table import LabelledTable, read_set
 from survey.learning.train import Trained
@@ -280,7 +281,7 @@ def score_fusion(artifact: Artifact, rows: pa.Table) -> Scores:
     entered = enter_table(rows, inputs.columns)
     low, high = (np.array([getattr(part, edge) for part in inputs.columns]) for edge in ("low", "high"))
     values = np.clip(entered, low, high)
-    fold = artifact.stars.folds_of(np.array(rows.column("target_id").to_pylist(), str))
+    fold = artifact.stars.folds_of(*names_of(rows))
     used = np.stack([(fold < 0) | (fold == blend.fold) for blend in settings.blends])
     each = np.stack([apply_blend(blend, values) for blend in settings.blends])
     calibrations = (*settings.fold_calibrations, artifact.record.calibration)
@@ -312,10 +313,12 @@ def _outside(rows: pa.Table, inputs: Inputs, beyond: NDArray[np.bool_]) -> tuple
 
 @dataclass(frozen=True)
 class Rows:
-    """A labelled table as regressions read it: (n,) stars, labels and folds, (n, k) values of the inputs."""
+    """A labelled table as regressions read it: (n,) stars, further names of them ("" where there is none), labels and
+    folds, (n, k) values of the inputs."""
 
     found: LabelledTable
     stars: NDArray[np.str_]
+    other_names: tuple[NDArray[np.str_], ...]
     labels: NDArray[np.bool_]
     folds: NDArray[np.uint8]
     inputs: Inputs
@@ -342,7 +345,7 @@ def train_fusion(path: Path | None, config: Config, folder: Path, *, draws: int 
     title = f"fusion, out of fold, on {name}"
     evaluation = Evaluation(title, figures, rows.labels, outcome.scores, outcome.probabilities)
     files = {"metrics.json": json.dumps(figures, indent=1).encode(), "metrics.png": draw_evaluation(evaluation)}
-    known = know_stars(rows.stars, rows.folds)
+    known = know_stars(rows.stars, rows.folds, rows.other_names)
     id_ = write_artifact(folder, record, (), known, _make_card(record), files=files)
     return Trained(id_, folder, evaluation)
 
@@ -365,7 +368,9 @@ def read_rows(path: Path) -> Rows:
         Input(name=name, enter=enter, low=low, high=high)
         for (name, enter), (low, high) in zip(entries.items(), edges, strict=True)
     )
-    return Rows(found, stars, labels, folds, Inputs(columns=columns, models=_models_of(found)), values)
+    return Rows(
+        found, stars, names_of(found.table)[1], labels, folds, Inputs(columns=columns, models=_models_of(found)), values
+    )
 
 
 def _label(found: LabelledTable) -> tuple[NDArray[np.str_], NDArray[np.bool_]]:

@@ -40,7 +40,8 @@ class Scored:
 @dataclass(frozen=True)
 class Lesson:
     """n rows to learn from. stars, labels: (n,), labels being what is ranked and measured; examples: what the network
-    of `kind` and `shape` reads and aims at. table: (n, k) numbers that boosted trees learn from beside it, NaN where
+    of `kind` and `shape` reads and aims at. other_names: further (n,) names of the stars, "" where there is none, as
+    `folds.check_folds` takes them. table: (n, k) numbers that boosted trees learn from beside it, NaN where
     missing. blind: the same examples with all scalars hidden, where the network has any, and their table. folds: (n,)
     where the set brings its own. set_name, set_sha256: of the file; simulated: what in it is simulated, "" for
     nothing; source: where it comes from and under what licence; facts: more about it for the record, such as counts
@@ -67,6 +68,7 @@ class Lesson:
     facts: dict[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     source: str = OWN
+    other_names: tuple[NDArray[np.str_], ...] = ()
     read_as: Callable[[Any, Any], "Lesson"] | None = None
     measure: Callable[[Scored], dict[str, Any]] | None = None
     keep: Callable[[Scored], dict[str, Any]] | None = None

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from survey.config import Config, TrainConfig
 from survey.errors import UsageError
+from survey.learning import anomaly
 from survey.learning.artifact import Artifact
 from survey.learning.evaluate import Evaluation, evaluate
 from survey.learning.fusion import measure_fusion, train_fusion
@@ -66,6 +67,11 @@ def train_model(
 def measure_model(artifact: Artifact, path: Path, config: Config) -> Evaluation:
     """Figures of any model on a labelled file of its own kind. Raises UsageError for one that has no such figures."""
     task = artifact.record.task
+    if artifact.record.kind == anomaly.KIND:
+        raise UsageError(
+            f"{artifact.record.name} looks at light curves, not at labelled rows: it is measured by events put into "
+            "those that it is trained on; `survey train anomaly` does, and writes the figures into CARD.md"
+        )
     if task not in CRAFTS:
         return evaluate(artifact, make_lesson(path, task, config.train))
     measured = CRAFTS[task].evaluate

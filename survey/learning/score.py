@@ -5,6 +5,7 @@ on is scored only by those members, and calibrated only by those stars, that had
 figures nor catalogues flatter known stars.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,10 +36,13 @@ class Scores:
     outside: tuple[tuple[str, ...], ...]
 
 
-def score_rows(artifact: Artifact, examples: Examples, stars: NDArray[Any]) -> Scores:
-    """Scores of all rows. stars: (n,) names, by which stars that were trained on are known."""
+def score_rows(
+    artifact: Artifact, examples: Examples, stars: NDArray[Any], others: Sequence[NDArray[Any]] = ()
+) -> Scores:
+    """Scores of all rows. stars: (n,) names, by which stars that were trained on are known; others: further (n,) names
+    of them, "" where there is none."""
     record, kind = artifact.record, artifact.kind
-    fold = artifact.stars.folds_of(stars)
+    fold = artifact.stars.folds_of(stars, others)
     member_folds = np.array([member.fold for member in record.members])
     used = (fold < 0)[None, :] | (member_folds[:, None] == fold[None, :])
     with one_thread():

@@ -35,7 +35,7 @@ from survey.learning.artifact import (
 from survey.learning.card import make_card
 from survey.learning.evaluate import Evaluation, check_classes, draw_evaluation
 from survey.learning.fit import Epoch, Job, fit_members
-from survey.learning.folds import Folds, check_folds, hold_back, make_folds
+from survey.learning.folds import Folds, check_folds, hold_back, make_folds, name_once
 from survey.learning.judge import Outcome, judge
 from survey.learning.lesson import Lesson, read_for
 from survey.learning.members import Member
@@ -101,6 +101,7 @@ def train(
     )
     seconds = (datetime.now(UTC) - begun).total_seconds()
     weights = tuple(round_weights(member.weights) for member in members)
+    known = know_stars(lesson.stars, folds, lesson.other_names)
     outcome = judge(lesson, folds, jobs, weights, config, draws=draws)
     record = _make_record(lesson, config, jobs, members, outcome, base, begun)
     title = f"{lesson.task.name}, out of fold, on {lesson.title}"
@@ -109,7 +110,7 @@ def train(
         folder,
         record,
         weights,
-        know_stars(lesson.stars, folds) if base is None else join_stars(base.stars, know_stars(lesson.stars, folds)),
+        known if base is None else join_stars(base.stars, known),
         make_card(record),
         files=_reports(jobs, members, evaluation),
     )
@@ -145,8 +146,8 @@ def divide(lesson: Lesson, config: TrainConfig, base: Artifact | None = None) ->
     elif lesson.folds is not None:
         folds = (lesson.folds % config.folds).astype(np.uint8)
     else:
-        return make_folds(lesson.labels, lesson.stars, config.folds)
-    check_folds(folds, lesson.stars)
+        return make_folds(lesson.labels, name_once(lesson.stars, lesson.other_names), config.folds)
+    check_folds(folds, lesson.stars, lesson.other_names)
     for fold in range(int(folds.max()) + 1):
         held = lesson.labels[folds == fold]
         if not held.any() or held.all():
@@ -155,27 +156,33 @@ def divide(lesson: Lesson, config: TrainConfig, base: Artifact | None = None) ->
 
 
 def _divide_after(lesson: Lesson, config: TrainConfig, base: Artifact) -> Folds:
-    """Folds that follow the base; stars that are new to it are dealt out in turn, the positive ones first."""
+    """Folds that follow the base, whichever of its names it knows a star by; stars that are new to it are dealt out in
+    turn, the positive ones first. Raises UsageError where it knows two names of a star and took them for two stars."""
     count = len(base.record.fold_calibrations)
     if count != config.folds:
         raise UsageError(f"{base.record.name} divides its stars into {count} folds: give --folds {count}")
-    folds = base.stars.folds_of(lesson.stars)
-    new = np.flatnonzero(folds < 0)
-    stars, place = np.unique(lesson.stars[new], return_inverse=True)
+    known = np.stack([base.stars.folds_of(names) for names in (lesson.stars, *lesson.other_names)])
+    stars, place = np.unique(name_once(lesson.stars, lesson.other_names), return_inverse=True)
+    folds = np.full(len(stars), -1, np.int16)
+    np.maximum.at(folds, place, known.max(0))
+    crossing = ((known >= 0) & (known != folds[place])).any(0)
+    if crossing.any():
+        star = lesson.stars[np.argmax(crossing)]
+        raise UsageError(f"{lesson.set_name}: {base.record.name} knows {star} by two names, in two folds: leave it out")
     positive = np.zeros(len(stars), bool)
-    np.logical_or.at(positive, place, lesson.labels[new])
-    turn = np.empty(len(stars), np.int16)
-    turn[np.lexsort((hash_stars(stars), ~positive))] = np.arange(len(stars)) % count
-    folds[new] = turn[place]
-    return folds.astype(np.uint8)
+    np.logical_or.at(positive, place, lesson.labels)
+    new = np.flatnonzero(folds < 0)
+    folds[new[np.lexsort((hash_stars(stars[new]), ~positive[new]))]] = np.arange(len(new)) % count
+    return folds[place].astype(np.uint8)
 
 
 def make_jobs(lesson: Lesson, folds: Folds, config: TrainConfig, base: Artifact | None = None) -> list[Job]:
     """One job a fold and seed. Of the stars of the other folds, some only say when to stop."""
     jobs = []
+    stars = name_once(lesson.stars, lesson.other_names)
     for fold in range(config.folds):
         rows = np.flatnonzero(folds != fold)
-        training, validation = hold_back(lesson.labels, lesson.stars, rows, config.validation_share, seed=fold)
+        training, validation = hold_back(lesson.labels, stars, rows, config.validation_share, seed=fold)
         starts = find_starts(base, fold)
         jobs += [
             Job(fold, seed, training, validation, starts[seed % len(starts)] if starts else None)

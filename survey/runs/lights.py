@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from survey.config import Config
-from survey.runs.stages import ABSURD_FLUX, STAGES, Row, examine, rows_of
+from survey.runs import stages
+from survey.runs.stages import STAGES, Row, examine, rows_of
 from survey.signals.ephemeris import Ephemeris, in_transit
 from survey.stars.sources import Source
 from survey.stars.targets import Target
@@ -24,12 +25,12 @@ def detrended_row(target: Target, source: Source, config: Config) -> Row:
 
 
 def light_of(row: Row, transits: Sequence[Ephemeris] = ()) -> "Light":
-    """The light of a detrended row, flares and all, without the listed transits."""
+    """The light of a detrended row as in a sweep, flares and all, without the listed transits."""
     from survey.learning.models.anomaly import Light
 
-    flat = row["flux"] / row["trend"]
-    kept = np.abs(flat) < ABSURD_FLUX
+    seen = stages.light_of(row)
+    kept = np.ones(len(seen.time), bool)
     for ephemeris in transits:
-        kept &= ~in_transit(row["time"], ephemeris, CUT_DURATIONS)
+        kept &= ~in_transit(seen.time, ephemeris, CUT_DURATIONS)
     products = ", ".join(product["product"] for product in row["products"])
-    return Light(row["target_id"], row["time"][kept], flat[kept], row["cadence_s"], products)
+    return Light(row["target_id"], seen.time[kept], seen.flat[kept], seen.cadence_s, products)

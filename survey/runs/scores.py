@@ -131,13 +131,15 @@ def score_stars(
         for star, scored in zip(stars, found, strict=True)
         for tce in star["tces"]
     }
+    if of_light := [model for model in models if model.name in STAR_MODELS]:
+        for star, scored in zip(stars, found, strict=True):
+            light = light_of(star)
+            for model in of_light:
+                _score_light(model, star, light, scored)
     for model in models:
         if model.name in SIGNAL_MODELS:
             for key, answer in _ask(model, features, cases).items():
                 _note(model, cases[key], answer)
-        else:
-            for star, scored in zip(stars, found, strict=True):
-                _score_light(model, star, light_of(star), scored)
     return found
 
 

@@ -227,10 +227,19 @@ def flat_curve(row: Row, config: Config) -> FlatCurve:
 
 
 def light_of(row: Row) -> scores.Light:
-    """What the models of light curves see: nothing is clipped."""
+    """What the models of light curves see, of a row with its first trend: nothing is clipped."""
     flat = row["flux"] / row["trend"]
     usable = np.abs(flat) < ABSURD_FLUX
     return scores.Light(row["time"][usable], row["flux"][usable], flat[usable], row["cadence_s"])
+
+
+def first_trend(row: Row, config: Config) -> NDArray[np.float32]:
+    """The trend before any signal was known. Sets are made with it: the second one would show a model its answer."""
+    if not row["tces"] or not config.detrend.second_pass:
+        trend: NDArray[np.float32] = row["trend"]
+        return trend
+    first: NDArray[np.float32] = detrend_row(row, config, row["window_d"], None)["trend"]
+    return first
 
 
 def make_search(config: Config, source: Source | None = None) -> Step:
@@ -425,7 +434,9 @@ def make_score(config: Config, source: Source | None = None) -> Step:
     models = scores.load_models(config.score)
 
     def light(row: Row) -> scores.Light | None:
-        return light_of(row) if row["tces"] or config.score.stars == "all" else None
+        if not row["tces"] and config.score.stars != "all":
+            return None
+        return light_of({**row, "trend": first_trend(row, config)})
 
     def step(table: pa.Table) -> pa.Table:
         rows = rows_of(table.drop_columns(["views"]))

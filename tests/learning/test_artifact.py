@@ -57,6 +57,15 @@ def test_what_is_written_is_read(folder):
     assert not model.network(0).training
 
 
+def test_a_star_is_known_by_all_its_names():
+    others = (np.array(["TIC 7", "", "TIC 9"]), np.array(["EPIC 1", "", ""]))
+    stars = artifact.know_stars(np.array(["KIC 1", "KIC 2", "KIC 1"]), np.array([1, 0, 1], np.uint8), others)
+    assert stars.folds_of(np.array(["KIC 1", "KIC 2", "TIC 7", "TIC 9", "EPIC 1"])).tolist() == [1, 0, 1, 1, 1]
+    assert stars.folds_of(np.array(["TIC 8", ""])).tolist() == [-1, -1]
+    # Nor does it matter under which name it is learnt and under which it is asked for.
+    assert stars.folds_of(np.array(["TIC 70", "TIC 80"]), (np.array(["KIC 2", ""]),)).tolist() == [0, -1]
+
+
 def test_the_id_stands_for_every_bit(folder, tmp_path):
     first = artifact.load_artifact(folder).id
     assert write_small(tmp_path / "again") == first

@@ -56,6 +56,26 @@ def test_known_stars_stay_in_the_folds_of_the_base(lesson, base):
     assert all(0.2 < lesson.labels[folds == fold].mean() < 0.6 for fold in (0, 1))
 
 
+def test_a_star_known_by_another_name_stays_in_the_fold_of_the_base(lesson, base):
+    renamed = np.array([star.replace("TIC", "KIC") for star in lesson.stars])
+    named = replace(lesson, stars=renamed, other_names=(np.full(len(renamed), ""), lesson.stars))
+    seen = np.isin(lesson.stars, STARS)
+    folds = divide(named, CONFIG, base)
+    assert seen.any()
+    assert folds[seen].tolist() == base.stars.folds_of(lesson.stars[seen]).tolist()
+    # Half of the rows of a new star under its other name are of the same star.
+    half = np.where(np.arange(len(renamed)) % 2, renamed, lesson.stars)
+    mixed = divide(replace(named, stars=half), CONFIG, base)
+    assert all(len(np.unique(mixed[lesson.stars == star])) == 1 for star in np.unique(lesson.stars))
+
+
+def test_a_star_that_the_base_took_for_two_is_refused(lesson, base):
+    one, other = STARS[FOLDS == 0][0], STARS[FOLDS == 1][0]
+    names = np.where(lesson.stars == one, other, "")
+    with pytest.raises(UsageError, match=f"small knows {one} by two names, in two folds"):
+        divide(replace(lesson, other_names=(names,)), CONFIG, base)
+
+
 def test_no_member_goes_on_from_one_that_saw_the_stars_it_is_judged_by(lesson, base):
     jobs = make_jobs(lesson, divide(lesson, CONFIG, base), CONFIG, base)
     assert [(job.fold, job.seed) for job in jobs] == [(fold, seed) for fold in (0, 1) for seed in (0, 1, 2)]

@@ -25,7 +25,7 @@ from survey.learning.fusion import (
     score_fusion,
     train_fusion,
 )
-from survey.learning.sets.table import write_set
+from survey.learning.sets.table import read_set, write_set
 from tests.learning.models import write_small
 
 MODELS = [{"name": "vetting", "id": "a" * 64}, {"name": "pixels", "id": "b" * 64}]
@@ -42,8 +42,10 @@ def make_rows(rows: int = 600, seed: int = 0, **columns: Any) -> pa.Table:
     light = rng.normal(0, 1.3, rows) + 1.5 * planet
     pixels = rng.normal(0, 1.3, rows) + 1.5 * planet
     pixels[rng.random(rows) < 0.4] = np.nan
+    stars = rng.integers(1, rows, rows)
     made = {
-        "target_id": [f"TIC {k}" for k in rng.integers(1, rows, rows)],
+        "target_id": [f"TIC {k}" for k in stars],
+        "other_names": [[f"KIC {k}"] for k in stars],
         "label": np.where(planet, "PC", "EB").tolist(),
         "vetting_score": light,
         "vetting_probability": expit(light),
@@ -55,12 +57,22 @@ def make_rows(rows: int = 600, seed: int = 0, **columns: Any) -> pa.Table:
     return pa.table(made | columns)
 
 
+def put(rows: pa.Table, name: str, values: pa.Array) -> pa.Table:
+    return rows.set_column(rows.column_names.index(name), name, values)
+
+
 @pytest.fixture(scope="module")
 def made(tmp_path_factory) -> tuple[Path, Path]:
     folder = tmp_path_factory.mktemp("fusion")
     write_set(folder / "set.parquet", "fusion", make_rows(), SAID)
     train_fusion(folder / "set.parquet", CONFIG, folder / "model", draws=100)
     return folder / "set.parquet", folder / "model"
+
+
+def test_stars_are_known_by_all_their_names(made):
+    table = read_set(made[0]).table
+    others = np.array([names[0] for names in table["other_names"].to_pylist()])
+    assert load_artifact(made[1]).stars.folds_of(others).tolist() == table["fold"].to_pylist()
 
 
 def test_it_beats_each_part_alone(made):
@@ -143,7 +155,7 @@ def test_what_is_lacking_counts_as_missing(made):
     # One regression alone, which scores a star that the others saw, tells nothing of their scatter.
     assert np.array_equal(np.isnan(bare.spread), bare.seen)
     assert (bare.spread[~bare.seen] > 0).all()
-    nulls = score_fusion(model, rows.set_column(4, "pixels_score", pa.nulls(40, pa.float64())))
+    nulls = score_fusion(model, put(rows, "pixels_score", pa.nulls(40, pa.float64())))
     without = score_fusion(model, rows.drop_columns(["pixels_score"]))
     np.testing.assert_array_equal(nulls.score, without.score)
 
@@ -152,10 +164,10 @@ def test_what_lies_beyond_the_training_is_named(made):
     model = load_fusion(made[1])
     rows = make_rows(3, seed=9, mes=[1e6, 12.0, 12.0], target_id=["TIC 1000001", "TIC 1000002", "TIC 1000003"])
     other = [[{"name": "vetting", "id": "c" * 64}], MODELS, None]
-    found = score_fusion(model, rows.set_column(rows.column_names.index("models"), "models", pa.array(other)))
+    found = score_fusion(model, put(rows, "models", pa.array(other)))
     assert found.outside == (("mes", "another vetting"), (), ())
     edge = next(part.high for part in read_settings(model)[1].columns if part.name == "mes")
-    at_edge = score_fusion(model, rows.set_column(5, "mes", pa.array([10.0**edge, 12.0, 12.0])))
+    at_edge = score_fusion(model, put(rows, "mes", pa.array([10.0**edge, 12.0, 12.0])))
     assert at_edge.score[0] == pytest.approx(found.score[0])
 
 

@@ -11,7 +11,9 @@ import pytest
 from survey import schema
 from survey.config import Config, load
 from survey.errors import FetchFailed, NoData, TooShort
-from survey.runs import scores, stages
+from survey.learning.anomaly import find_anomalies, load_detector
+from survey.learning.artifact import find_artifact
+from survey.runs import lights, scores, stages
 from survey.runs.stages import STAGES, Row, examine, rows_of, targets_table
 from survey.signals.ephemeris import Ephemeris
 from survey.signals.search import FlatCurve, Tce
@@ -417,3 +419,17 @@ def test_only_stars_with_signals_have_their_light_curves_scored_unless_told(stub
     row = rows_of(examine(quiet, told, stub))[0]
     assert row["num_segments"] > 0
     assert [model["name"] for model in row["models"]] == ["segments", "periods", "anomaly"]
+
+
+def test_models_of_light_curves_see_the_light_that_they_learnt_from(stub: Source) -> None:
+    """Sets and `survey anomalies` detrend once; the second trend of a star with signals is not for them."""
+    target = Target("TIC 101", "tess")
+    row, detrended = rows_of(examine(target, CONFIG, stub))[0], lights.detrended_row(target, stub, CONFIG)
+    assert row["tces"]
+    assert not np.array_equal(row["trend"], detrended["trend"], equal_nan=True)
+    light = lights.light_of(detrended)
+    found = find_anomalies(load_detector(find_artifact("anomaly")), light.star, light.time, light.flat, light.cadence_s)
+    assert row["anomaly_score"] == found.score
+    assert [(part["begin"], part["end"]) for part in row["anomalies"]] == [
+        (part.begin, part.end) for part in found.intervals
+    ]

@@ -27,6 +27,18 @@ COMMON: Final = pa.schema(
 )
 """Columns of every set."""
 
+INPUTS: Final[dict[str, dict[str, pa.DataType]]] = {
+    "views": dict.fromkeys(("global_view", "local_view", "secondary_view"), pa.float32()),
+    "segments": dict.fromkeys(("flat", "raw"), pa.float32()),
+    "periods": {"profile": pa.float32(), "weights": pa.float64()},
+    "pixels": {"image": pa.float32()},
+    "fusion": {},
+}
+"""Columns of lists that sets of a kind are learnt from, and the numbers in them."""
+
+OPTIONAL: Final = ("secondary_view", "raw")
+"""Those that a set may lack."""
+
 PROVENANCE: Final = ("configuration", "sources", "simulated", "seed")
 """What the provenance of every set says at least."""
 
@@ -34,14 +46,14 @@ SHOWN: Final = 3
 """Rows that a problem names."""
 
 
-def find_problems(table: pa.Table, provenance: Mapping[str, Any]) -> list[str]:
-    """Everything that is wrong with a set, in words; nothing where it is fit to learn from."""
+def find_problems(table: pa.Table, provenance: Mapping[str, Any], kind: str) -> list[str]:
+    """Everything that is wrong with a set of a kind, in words; nothing where it is fit to learn from."""
     lacking = [name for name in COMMON.names if name not in table.column_names]
     if lacking:
         return [f"no column {', '.join(lacking)}"]
     if not len(table):
         return ["no rows"]
-    return [problem for check in CHECKS for problem in check(table, provenance)]
+    return [*check_inputs(table, kind), *(problem for check in CHECKS for problem in check(table, provenance))]
 
 
 def refuse_problems(name: str, problems: Sequence[str]) -> None:
@@ -105,6 +117,18 @@ def _shown(rows: NDArray[Any]) -> str:
 
 
 # Checks
+
+
+def check_inputs(table: pa.Table, kind: str) -> Iterator[str]:
+    """Every input that the kind has is there, as lists of its numbers."""
+    for name, number in INPUTS[kind].items():
+        if name not in table.column_names:
+            if name not in OPTIONAL:
+                yield f"no column {name}, which a set of {kind} is learnt from"
+            continue
+        found = table.schema.field(name).type
+        if not _is_list(found) or found.value_type != number:
+            yield f"{name} holds {found}, not lists of {number}"
 
 
 def check_provenance(table: pa.Table, provenance: Mapping[str, Any]) -> Iterator[str]:

@@ -24,6 +24,7 @@ from survey.learning.examples import Examples
 from survey.learning.lesson import Lesson, Scored, Task
 from survey.learning.models import period_net
 from survey.learning.periods import fit_bins, measure_bins
+from survey.learning.sets.audit import names_of
 from survey.learning.sets.period_lights import Planet, StarLight, draw_background, flatten, inject_planets
 from survey.learning.sets.table import read_set
 from survey.signals.search.profile import CHANNELS, PeriodBins, Profile, make_profile
@@ -366,6 +367,7 @@ def make_lesson(path: str | Path, task_name: str, config: TrainConfig) -> Lesson
         shape=inputs.shape(),
         inputs=inputs,
         stars=np.array(table.column("target_id").to_pylist(), str),
+        other_names=names_of(table)[1],
         labels=np.array(table.column("label").to_pylist(), str) == "1",
         examples=examples,
         table=summarise(examples),

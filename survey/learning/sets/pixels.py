@@ -30,6 +30,7 @@ from survey.learning.examples import Examples
 from survey.learning.lesson import OWN, Lesson, Scored, Task
 from survey.learning.metrics import average_precision, best_threshold, roc_auc
 from survey.learning.models.pixel_cnn import KIND, LEAST_SIDE, SIZE, Inputs, Shape
+from survey.learning.sets.audit import names_of
 from survey.learning.sets.labels import KNOWN, LETTER_OF, PLANETS, positive
 from survey.learning.sets.table import drop_copies, read_set, write_set
 from survey.signals.difference import ABSURD
@@ -350,6 +351,7 @@ def make_lesson(path: str | Path, task_name: str, config: TrainConfig) -> Lesson
         shape=Shape(),
         inputs=Inputs(),
         stars=np.array(table.column("target_id").to_pylist(), str),
+        other_names=names_of(table)[1],
         labels=labels,
         examples=examples,
         table=np.concatenate([numbers, centroids], axis=1),

@@ -33,6 +33,7 @@ from survey.learning.examples import Examples
 from survey.learning.lesson import Lesson, Scored, Task
 from survey.learning.metrics import average_precision, roc_auc
 from survey.learning.models import inception1d
+from survey.learning.sets.audit import names_of
 from survey.learning.sets.table import read_set
 from survey.learning.star_score import Curve, fit_stars
 from survey.signals.detrend import detrend, robust_scatter
@@ -401,6 +402,7 @@ def make_lesson(path: str | Path, task_name: str, config: TrainConfig) -> Lesson
         # Rows may lie closer in a set than in the light curves that are scored later.
         inputs=asked.spec.model_copy(update={"stride": None}),
         stars=np.array(table.column("target_id").to_pylist(), str),
+        other_names=names_of(table)[1],
         labels=labels,
         examples=Examples((torch.from_numpy(light),), torch.from_numpy(labels.astype(np.float32))),
         table=tabulate_segments(light),

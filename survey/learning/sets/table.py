@@ -60,7 +60,7 @@ def write_set(path: str | Path, kind: str, table: pa.Table, provenance: Mapping[
     check_place(path)
     said = dict(provenance)
     whole = _complete(table, path.name, int(said.get("seed", 0)))
-    refuse_problems(path.name, find_problems(whole, said))
+    refuse_problems(path.name, find_problems(whole, said, kind))
     metadata = {KIND_KEY: kind.encode(), PROVENANCE_KEY: _json(said | count_set(whole))}
     whole = whole.replace_schema_metadata(metadata)
     sink = pa.BufferOutputStream()
@@ -76,16 +76,20 @@ GROUP_ROWS: Final = 4096
 def read_set(path: str | Path, kind: str | None = None) -> LabelledTable:
     """A set, audited. Raises UsageError for a file that is no set, one of another kind than `kind`, and for a set that
     is not fit to learn from: a star that crosses folds, for one."""
-    found = open_set(path)
+    found = open_set(path, kind)
     if kind is not None and found.kind != kind:
-        raise UsageError(f"{found.name}: a set of {found.kind}, where one of {kind} is needed")
-    refuse_problems(found.name, find_problems(found.table, found.provenance))
+        raise UsageError(
+            f"{found.name}: a set of {found.kind}, where one of {kind} is needed: `survey data {kind}` makes them"
+        )
+    refuse_problems(found.name, find_problems(found.table, found.provenance, found.kind))
     return found
 
 
-def open_set(path: str | Path) -> LabelledTable:
-    """A set as it lies there, without the audit. Raises UsageError for a file that is none."""
+def open_set(path: str | Path, kind: str | None = None) -> LabelledTable:
+    """A set as it lies there, without the audit. Raises UsageError for a file that is none, naming the command that
+    makes sets, of this kind if one is wanted."""
     path = Path(path)
+    command = f"`survey data {kind}`" if kind else "`survey data`"
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -95,9 +99,11 @@ def open_set(path: str | Path) -> LabelledTable:
         said = table.schema.metadata or {}
         kind, provenance = said[KIND_KEY].decode(), json.loads(said[PROVENANCE_KEY])
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise UsageError(f"{path.name}: not a readable Parquet file ({str(error).splitlines()[0]})") from None
+        raise UsageError(
+            f"{path.name}: not a readable Parquet file; {command} makes sets ({str(error).splitlines()[0]})"
+        ) from None
     except KeyError:
-        raise UsageError(f"{path.name}: no labelled set of this survey: `survey data` makes them") from None
+        raise UsageError(f"{path.name}: no labelled set of this survey: {command} makes them") from None
     if kind not in KINDS or not isinstance(provenance, dict):
         raise UsageError(f"{path.name}: a set of {kind!r}; there are {', '.join(KINDS)}")
     return LabelledTable(path.name, hashlib.sha256(content).hexdigest(), kind, table, provenance)

@@ -7,6 +7,8 @@
 - CSV: columns global_0.., local_0.., label (0 or 1), optional centroid_offset, other scalars and star; or `path` to
   one npz a row that holds `global_view` and `local_view`.
 
+A file may divide its stars itself, by a column `fold` (0, 1 and so on): no star may be in two.
+
 Views leave here with median 0 and minimum -1 where their layout says how, and exact copies are dropped.
 """
 
@@ -28,9 +30,11 @@ from numpy.typing import NDArray
 from survey.config import TrainConfig
 from survey.errors import UsageError
 from survey.learning.examples import Examples
+from survey.learning.folds import check_folds
 from survey.learning.lesson import OWN, Lesson, Task, find_missions
 from survey.learning.models import resnet1d
 from survey.learning.models.resnet1d import Inputs, Shape
+from survey.learning.sets.audit import names_of
 from survey.learning.sets.labels import ECLIPSES, KNOWN, LETTERS, PLANETS, positive
 from survey.learning.sets.table import LabelledTable, is_set, read_set
 from survey.learning.views import check_views, make_examples
@@ -61,7 +65,8 @@ class ViewSet:
 
     view_spec: the named form of the views, None for one that the survey does not make; copies: rows dropped as exact
     copies of others; notes: what a reader of figures measured on it ought to know; folds: (n,) where the file brings
-    its own; simulated: what of it is, "" for nothing.
+    its own; simulated: what of it is, "" for nothing; other_names: further (n,) names of the stars, "" where there is
+    none.
     """
 
     name: str
@@ -77,6 +82,7 @@ class ViewSet:
     notes: tuple[str, ...] = field(default=())
     folds: NDArray[np.uint8] | None = None
     simulated: str = ""
+    other_names: tuple[NDArray[np.str_], ...] = ()
 
     def __len__(self) -> int:
         return len(self.stars)
@@ -101,6 +107,7 @@ class ViewSet:
             secondary_view=None if self.secondary_view is None else self.secondary_view[rows],
             scalars={name: values[rows] for name, values in self.scalars.items()},
             folds=None if self.folds is None else self.folds[rows],
+            other_names=tuple(names[rows] for names in self.other_names),
         )
 
 
@@ -119,6 +126,7 @@ def read_views(path: str | Path, *, labelled: bool = True) -> ViewSet:
     columns = _read_csv(path) if path.suffix.lower() == ".csv" else _read_npz(path)
     if not labelled and "global_view" in columns:
         columns.setdefault("label", np.zeros(len(np.atleast_1d(columns["global_view"]))))
+        columns.pop("fold", None)
     for layout, known in LAYOUTS.items():
         if known <= columns.keys():
             views = READERS[layout](columns, path.name)
@@ -218,6 +226,7 @@ def _read_parquet(found: LabelledTable) -> ViewSet:
         notes=(*found.provenance.get("notes", ()), *([f"Simulated: {simulated}."] if simulated else [])),
         folds=table.column("fold").to_numpy(),
         simulated=simulated,
+        other_names=names_of(table)[1],
     )
     _check(views)
     return views
@@ -229,9 +238,14 @@ VIEWS: Final = ("global_view", "local_view", "secondary_view")
 def tabulate_views(views: ViewSet, simulated: str = "", seed: int = 0) -> tuple[pa.Table, dict[str, Any]]:
     """Views of a file of any form as `sets.table.write_set` takes them: rows, and where they come from.
 
-    simulated: what of them is, in words; seed: of the folds.
+    simulated: what of them is, in words; seed: of the folds, where the file brings none.
     """
     columns: dict[str, Any] = {"target_id": views.stars, "label": views.kinds}
+    if views.other_names:
+        names = [[name for name in row if name] for row in zip(*views.other_names, strict=True)]
+        columns["other_names"] = pa.array(names, pa.list_(pa.string()))
+    if views.folds is not None:
+        columns["fold"] = pa.array(views.folds, pa.uint8())
     for name in VIEWS:
         if (view := getattr(views, name)) is not None:
             columns[name] = pa.array(list(view), pa.list_(pa.float32()))
@@ -266,6 +280,7 @@ def _read_house(columns: Columns, name: str) -> ViewSet:
         scalars={scalar: _numbers(columns[scalar], name, scalar) for scalar in SCALARS if scalar in columns},
         view_spec=str(columns["view_spec"]) if "view_spec" in columns and columns["view_spec"].ndim == 0 else None,
         notes=notes,
+        folds=_folds(columns["fold"], name) if "fold" in columns else None,
     )
 
 
@@ -357,6 +372,21 @@ def _numbers(values: NDArray[Any], name: str, column: str) -> NDArray[np.float64
         raise UsageError(f"{name}: {column} holds something else than numbers") from None
 
 
+MOST_FOLDS: Final = 256
+
+
+def _folds(values: NDArray[Any], name: str) -> NDArray[np.uint8]:
+    """(n,) folds as the file has them."""
+    folds = _numbers(values, name, "fold")
+    wrong = ~np.isin(folds, np.arange(MOST_FOLDS))
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        raise UsageError(
+            f"{name}: fold {folds.flat[row]:g} in row {row}: folds are whole numbers, 0 to {MOST_FOLDS - 1}"
+        )
+    return folds.astype(np.uint8)
+
+
 # Checks
 
 LEAST_BINS: Final = 16
@@ -382,11 +412,17 @@ def _check(views: ViewSet) -> None:
             )
     if views.secondary_view is not None and views.secondary_view.shape[1] != views.local_view.shape[1]:
         raise UsageError(f"{views.name}: secondary_view must have as many bins as local_view")
-    for column, values in {"stars": views.stars, **views.scalars}.items():
+    folds = {} if views.folds is None else {"fold": views.folds}
+    for column, values in {"stars": views.stars, **folds, **views.scalars}.items():
         if values.shape != views.kinds.shape:
             raise UsageError(f"{views.name}: {values.size:,} values of {column}, but {len(views.kinds):,} labels")
     if len(views.kinds) == 0:
         raise UsageError(f"{views.name}: no rows")
+    if views.folds is not None:
+        try:
+            check_folds(views.folds, views.stars, views.other_names)
+        except UsageError as error:
+            raise UsageError(f"{views.name}: {error}") from None
 
 
 def _without_copies(views: ViewSet) -> ViewSet:
@@ -465,6 +501,7 @@ def _make_lesson(views: ViewSet, task: Task, shape: Shape, inputs: Inputs) -> Le
         shape=shape,
         inputs=inputs,
         stars=views.stars,
+        other_names=views.other_names,
         labels=labels,
         examples=examples,
         table=table,

@@ -8,6 +8,7 @@ import pytest
 
 from survey.config import DetrendConfig, TrainConfig
 from survey.errors import UsageError
+from survey.learning.artifact import know_stars
 from survey.learning.lesson import Scored
 from survey.learning.sets.segments import (
     Known,
@@ -143,7 +144,14 @@ def test_a_star_without_light_has_no_rows():
 @pytest.fixture(scope="module")
 def set_file(tmp_path_factory):
     path = tmp_path_factory.mktemp("sets") / "segments.parquet"
-    tables = [rows_of(make_row(f"TIC {k}", DEPTH if k % 2 else 0.0, k), HOST if k % 2 else QUIET) for k in range(1, 11)]
+    tables = [
+        rows_of(
+            make_row(f"TIC {k}", DEPTH if k % 2 else 0.0, k),
+            HOST if k % 2 else QUIET,
+            other_names=[f"KIC {k}"] * (k > 2),
+        )
+        for k in range(1, 11)
+    ]
     configuration = {"segments": CONFIG.model_dump(mode="json")}
     provenance = {"configuration": configuration, "sources": [], "simulated": "all of it", "seed": 0}
     write_set(path, "segments", pa.concat_tables(tables), provenance)
@@ -160,6 +168,15 @@ def test_a_set_is_read_as_a_lesson(set_file):
     assert {"window": 128, "stride": 32, "hard_neg_frac": 0.25}.items() <= lesson.facts.items()
     with pytest.raises(UsageError, match="teaches segments, not vetting"):
         make_lesson(set_file, "vetting", TrainConfig())
+
+
+def test_a_lesson_knows_its_stars_by_all_their_names(set_file):
+    lesson = make_lesson(set_file, "segments", TrainConfig())
+    stars = know_stars(lesson.stars, lesson.folds, lesson.other_names)
+    names = np.array([f"TIC {k}" for k in range(3, 11)])
+    assert stars.folds_of(names).min() >= 0
+    assert stars.folds_of(np.char.replace(names, "TIC", "KIC")).tolist() == stars.folds_of(names).tolist()
+    assert stars.folds_of(np.array(["KIC 1", ""])).tolist() == [-1, -1]
 
 
 def test_scores_of_a_lesson_calibrate_stars_and_are_compared_with_dips(set_file):

@@ -23,7 +23,7 @@ def make_table(rows: int = 60, stars: int = 25, seed: int = 0, **columns: Any) -
     base = {
         "target_id": [f"TIC {star}" for star in owner],
         "label": np.where(owner % 3 == 0, "PC", "J").tolist(),
-        "flux": pa.array(list(rng.normal(size=(rows, 8)).astype(np.float32)), pa.list_(pa.float32())),
+        "flat": pa.array(list(rng.normal(size=(rows, 8)).astype(np.float32)), pa.list_(pa.float32())),
         "period": pa.array([None if k % 7 == 0 else 1.0 + k for k in range(rows)], pa.float64()),
     }
     return pa.table(base | columns)
@@ -65,7 +65,7 @@ def test_no_star_crosses_folds_under_any_of_its_names(named):
             "target_id": ids,
             "other_names": pa.array(others, pa.list_(pa.string())),
             "label": ["PC" if k % 3 == 0 else "J" for k in range(len(ids))],
-            "flux": pa.array([[float(k), 1.0] for k in range(len(ids))], pa.list_(pa.float32())),
+            "flat": pa.array([[float(k), 1.0] for k in range(len(ids))], pa.list_(pa.float32())),
         }
     )
     try:
@@ -83,7 +83,7 @@ def test_no_star_crosses_folds_under_any_of_its_names(named):
             reached, names = joined, names.union(*({ids[j], *others[j]} for j in joined))
         assert len({int(folds[j]) for j in reached}) == 1
     whole = table.append_column("fold", pa.array(folds))
-    assert find_problems(whole, SAID) == []
+    assert find_problems(whole, SAID, "segments") == []
     assert np.array_equal(folds, divide_stars(table))
 
 
@@ -99,6 +99,7 @@ def test_one_row_in_another_fold_is_found(row, step):
             "fold", pa.array(folds)
         ),
         SAID,
+        "segments",
     )
     crossed = stars.count(stars[row]) > 1
     assert any("cross folds" in problem and stars[row] in problem for problem in found) == crossed
@@ -143,18 +144,48 @@ def put(row: int, value: Any) -> Any:
         (column("label", lambda values: ["J"] * len(values)), "one class only"),
         (column("label", lambda values: ["PC", *["J"] * 59]), "a class has one star only"),
         (column("target_id", put(2, "")), "no star in row 2"),
-        (column("flux", put(5, [np.nan] * 8)), "flux holds NaN or infinity in row 5"),
-        (column("flux", put(5, [np.inf] * 8)), "flux holds NaN or infinity in row 5"),
-        (column("flux", put(5, [1.0] * 7)), "flux has different lengths: 7, 8"),
-        (column("flux", put(5, [1.0] * 7 + [None])), "flux holds nulls"),
-        (column("flux", put(5, None)), "flux holds nulls"),
+        (column("flat", put(5, [np.nan] * 8)), "flat holds NaN or infinity in row 5"),
+        (column("flat", put(5, [np.inf] * 8)), "flat holds NaN or infinity in row 5"),
+        (column("flat", put(5, [1.0] * 7)), "flat has different lengths: 7, 8"),
+        (column("flat", put(5, [1.0] * 7 + [None])), "flat holds nulls"),
+        (column("flat", put(5, None)), "flat holds nulls"),
         (column("period", put(5, np.nan)), "period holds NaN or infinity in row 5; what was not measured is null"),
-        (column("flux", lambda values: [values[1], *values[1:]]), "1 copies of other rows; 0 and 1 are the same"),
+        (column("flat", lambda values: [values[1], *values[1:]]), "1 copies of other rows; 0 and 1 are the same"),
     ],
 )
 def test_what_is_unfit_is_refused_and_nothing_is_written(tmp_path, spoil, words):
     with pytest.raises(UsageError, match=words.replace("(", r"\(")):
         write_set(tmp_path / "own.parquet", "segments", spoil(make_table()), SAID)
+    assert list(tmp_path.iterdir()) == []
+
+
+def retype(name: str, kind: pa.DataType, table: pa.Table) -> pa.Table:
+    return table.append_column(name, pa.array([["1", "2"]] * len(table), pa.list_(pa.string())).cast(kind))
+
+
+@pytest.mark.parametrize(
+    ("kind", "columns", "words"),
+    [
+        ("views", {}, "no column global_view, which a set of views is learnt from; no column local_view"),
+        (
+            "views",
+            {"global_view": pa.list_(pa.string())},
+            "global_view holds list<.*string>, not lists of float; no",
+        ),
+        ("views", {"local_view": pa.list_(pa.float64())}, "local_view holds list<.*double>, not lists of float"),
+        ("views", {"secondary_view": pa.list_(pa.int32())}, "secondary_view holds list<.*int32>, not lists of float"),
+        ("segments", {"raw": pa.list_(pa.float64())}, "raw holds list<.*double>, not lists of float"),
+        ("periods", {"profile": pa.list_(pa.float32())}, "no column weights, which a set of periods is learnt from"),
+        ("periods", {"weights": pa.list_(pa.float32())}, "weights holds list<.*float>, not lists of double"),
+        ("pixels", {}, "no column image, which a set of pixels is learnt from"),
+    ],
+)
+def test_inputs_that_lack_or_are_of_another_type_are_refused(tmp_path, kind, columns, words):
+    table = make_table()
+    for name, type_ in columns.items():
+        table = retype(name, type_, table)
+    with pytest.raises(UsageError, match=words):
+        write_set(tmp_path / "own.parquet", kind, table, SAID)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -181,12 +212,12 @@ def test_few_stars_make_few_folds():
 
 def test_copies_under_two_labels_are_told_apart(tmp_path):
     table = make_table()
-    values = table["flux"].to_pylist()
+    values = table["flat"].to_pylist()
     labels = table["label"].to_pylist()
     one = labels.index("PC")
     other = labels.index("J")
     values[other] = values[one]
-    table = table.set_column(2, "flux", pa.array(values, pa.list_(pa.float32())))
+    table = table.set_column(2, "flat", pa.array(values, pa.list_(pa.float32())))
     with pytest.raises(UsageError, match="are the same under the labels"):
         write_set(tmp_path / "own.parquet", "segments", table, SAID)
     assert drop_copies(table)[1] == 0, "which label is right nobody knows"
@@ -222,6 +253,8 @@ def test_what_is_no_set_is_refused(tmp_path):
     path.write_bytes(b"PAR1 and nothing else")
     with pytest.raises(UsageError, match=r"own\.parquet: not a readable Parquet file"):
         read_set(path)
+    with pytest.raises(UsageError, match="`survey data pixels` makes sets"):
+        read_set(path, "pixels")
     pq.write_table(make_table(), path)
     with pytest.raises(UsageError, match=r"own\.parquet: no labelled set of this survey"):
         read_set(path)

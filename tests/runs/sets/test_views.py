@@ -221,7 +221,7 @@ def test_the_real_stars(archive, real_data, tmp_path):
     table, said = views_by_catalogues(store.load_run(tmp_path / "run"), real_data / "catalogs")
     write_set(tmp_path / "real.parquet", "views", table, said)
     found = read_set(tmp_path / "real.parquet", "views")
-    assert find_problems(found.table, found.provenance) == []
+    assert find_problems(found.table, found.provenance, "views") == []
     letters = set(found.table.column("label").to_pylist())
     assert letters & {"CP", "KP", "PC"}
     assert "EB" in letters
