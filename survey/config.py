@@ -131,7 +131,7 @@ class ScoreConfig(Frozen):
     vetting: str | None = "vetting"
     """Planets against the rest, by folded views."""
     pixels: str | None = "pixels"
-    """Planets against the rest, by difference images."""
+    """Signals of the target itself against those of others, by difference images."""
     segments: str | None = "segments"
     """Transits in windows of the light curve, and the score of the star."""
     periods: str | None = "periods"
