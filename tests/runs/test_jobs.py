@@ -108,13 +108,7 @@ def test_a_sweep_runs_as_a_job(head: Head, archive_here: Path, tmp_path: Path) -
     run = tmp_path / "run"
     command = [RAY, "job", "submit", f"--address={head.url}", "--working-dir=.", "--"]
     command += ["python", "-m", "jobs.sweep", f"--source=mirror:{archive_here}", f"--out={run}"]
-    folder, deadline = working_folder(tmp_path), time.monotonic() + 180
-    done = subprocess.run(command, cwd=folder, env=head.environment, capture_output=True, text=True)
-    # A head answers before its agent takes jobs, and says to try again.
-    while done.returncode and "No available agent" in done.stdout + done.stderr and time.monotonic() < deadline:
-        time.sleep(2)
-        done = subprocess.run(command, cwd=folder, env=head.environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
+    run_when_ready(command, working_folder(tmp_path), head, "No available agent")
     check(run)
 
 
@@ -122,9 +116,18 @@ def test_a_client_of_a_cluster_keeps_the_run_folder(head: Head, archive_here: Pa
     run = tmp_path / "run"
     command = [sys.executable, "-m", "survey", "sweep", f"--source=mirror:{archive_here}", f"--out={run}"]
     command += [f"--address={head.client}"]
-    done = subprocess.run(command, cwd=ROOT, env=head.environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
+    run_when_ready(command, ROOT, head, "Initialization failure from server")
     check(run)
+
+
+def run_when_ready(command: list[str], folder: Path, head: Head, unready: str) -> None:
+    """A head answers before its agent takes jobs, and before its servers for clients stay up: it says to try again."""
+    deadline = time.monotonic() + 180
+    done = subprocess.run(command, cwd=folder, env=head.environment, capture_output=True, text=True)
+    while done.returncode and unready in done.stdout + done.stderr and time.monotonic() < deadline:
+        time.sleep(2)
+        done = subprocess.run(command, cwd=folder, env=head.environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def working_folder(place: Path) -> Path:
