@@ -70,10 +70,10 @@ def score_periods(
 
 
 def _inputs(artifact: Artifact) -> period_net.Inputs:
-    inputs: Any = artifact.record.inputs
     if artifact.record.kind != period_net.KIND.name:
         raise UsageError(f"{artifact.record.name} is a model of {artifact.record.kind}, not of periods")
-    return inputs if isinstance(inputs, period_net.Inputs) else artifact.inputs
+    inputs: period_net.Inputs = artifact.inputs
+    return inputs
 
 
 LEAST_PEAK: Final = 1e-3

@@ -110,7 +110,7 @@ def _replacing(path: Path) -> Iterator[Any]:
             file.flush()
             os.fsync(file.fileno())
         os.replace(part, path)
-    except BaseException:
+    except BaseException:  # whatever ended it, half a file is cleared away, and it goes on
         part.unlink(missing_ok=True)
         raise
     handle = os.open(path.parent, os.O_RDONLY)

@@ -392,19 +392,15 @@ def make_describe(config: Config, source: Source | None = None) -> Step:
         found = [tce_of(values) for values in row["tces"]]
         star_class, evidence = classify(found, checks, verdicts, variability, star_of(row), config.classes)
         images = {image["number"]: image for image in row["images"]}
-        curve = flat_curve(row, config)
-        views = []
-        for tce, verdict in zip(found, verdicts, strict=True):
-            shown = verdict.is_candidate or tce.number in images or config.views.signals == "all"
-            for name in dict.fromkeys([*[config.views.spec] * shown, *read]):
-                folded = fold_views(tce, curve, name)
-                beside = images.get(tce.number, {}) if name == config.views.spec else {}
-                views.append({**beside, "number": tce.number, "spec": name, **asdict(folded)})
+        shown = [
+            verdict.is_candidate or tce.number in images or config.views.signals == "all"
+            for tce, verdict in zip(found, verdicts, strict=True)
+        ]
         return {
             "star_class": star_class,
             "class_evidence": list(evidence),
             "tces": [{**tce, **verdict.as_row()} for tce, verdict in zip(row["tces"], verdicts, strict=True)],
-            "views": views,
+            "views": _fold_signals(row, found, shown, images, read, config) if found else [],
         }
 
     def step(table: pa.Table) -> pa.Table:
@@ -412,6 +408,25 @@ def make_describe(config: Config, source: Source | None = None) -> Step:
         return schema.extend(table, DESCRIBED, added)
 
     return step
+
+
+def _fold_signals(
+    row: Row,
+    found: Sequence[Tce],
+    shown: Sequence[bool],
+    images: Mapping[int, Row],
+    read: Iterable[str],
+    config: Config,
+) -> list[Row]:
+    """Rows of schema.VIEWS: each signal in the specs that models read; where it is shown, in the configured one,
+    too, with its images."""
+    curve = flat_curve(row, config)
+    views = []
+    for tce, is_shown in zip(found, shown, strict=True):
+        for name in dict.fromkeys([*[config.views.spec] * is_shown, *read]):
+            beside = images.get(tce.number, {}) if name == config.views.spec else {}
+            views.append({**beside, "number": tce.number, "spec": name, **asdict(fold_views(tce, curve, name))})
+    return views
 
 
 SINGLE_REACH = 50.0

@@ -209,7 +209,7 @@ def _threads_ended() -> Iterator[None]:
     before = set(threading.enumerate())
     try:
         yield
-    except BaseException:
+    except BaseException:  # an interruption above all; it goes on afterwards
         deadline = time.monotonic() + THREADS_S
         for thread in set(threading.enumerate()) - before:
             thread.join(max(0.0, deadline - time.monotonic()))

@@ -144,7 +144,7 @@ def _write(path: Path, data: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(part, path)
-    except BaseException:
+    except BaseException:  # whatever ended it, half a file is cleared away, and it goes on
         Path(part).unlink(missing_ok=True)
         raise
     folder = os.open(path.parent, os.O_RDONLY)
