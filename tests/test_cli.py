@@ -1,5 +1,6 @@
 """The `survey` command: help, exit codes, and every command on simulated stars."""
 
+import contextlib
 import csv
 import io
 import json
@@ -22,6 +23,7 @@ from astropy.table import Table
 
 from survey.cli import app, main
 from survey.cli.archives import parse_size
+from survey.cli.interruption import interruption_kept
 from survey.errors import UsageError
 from survey.stars import simulate
 from survey.stars.simulate import InjectedSignal
@@ -255,6 +257,17 @@ def test_an_interruption_ends_with_130_and_resumes(mirror: Mirror, tmp_path: Pat
     assert process.returncode == 130, err
     assert "run the same command to go on" in err
     assert "Traceback" not in err
+
+
+def test_an_interruption_that_compiled_code_swallows_is_heeded_later() -> None:
+    usual = signal.getsignal(signal.SIGINT)
+    with interruption_kept() as heed:
+        heed()
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            heed()
+    assert signal.getsignal(signal.SIGINT) is usual
 
 
 def test_status_counts_and_explains(swept: tuple[Path, Said], survey: Callable[..., Said]) -> None:

@@ -13,6 +13,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from survey.cli.interruption import interruption_kept
 from survey.cli.options import (
     CacheOption,
     CatalogsOption,
@@ -144,8 +145,11 @@ def sweep(
         return
     described = opened.source.describe()
     record = asked.record(limit, all_observations)
-    with store.open_run(root, config, opened.targets, source=described, asked=record, catalogs=compared) as run:
-        result = _stream(run, asked.source, kept_in, address)
+    with (
+        interruption_kept() as heed,
+        store.open_run(root, config, opened.targets, source=described, asked=record, catalogs=compared) as run,
+    ):
+        result = _stream(run, asked.source, kept_in, address, heed)
         _say_result(run, result, asked)
     if result.failed:
         raise typer.Exit(FINISHED_WITH_FAILED)
@@ -294,12 +298,17 @@ def _say_plan(asked: Asked, opened: Opened, plan: Any, config: "Config", root: s
     show(table)
 
 
-def _stream(run: "Run", source: str, cache: str | None, address: str) -> "RunStatus":
+def _stream(run: "Run", source: str, cache: str | None, address: str, heed: Callable[[], None]) -> "RunStatus":
     from survey.runs import stream
 
     showing = _bar() if sys.stdout.isatty() else _lines()
     with showing as show:
-        return stream.sweep(run, source, cache=cache, address=address, on_progress=show)
+
+        def on_progress(progress: "Progress") -> None:
+            heed()
+            show(progress)
+
+        return stream.sweep(run, source, cache=cache, address=address, on_progress=on_progress)
 
 
 @contextmanager
