@@ -191,12 +191,13 @@ def _look_up(
     target: str, source: str, observations: Sequence[int], config: "Config", cache: "str | Path | None"
 ) -> "tuple[Target, Source]":
     from survey.stars import sources
-    from survey.stars.cache import Cache
+    from survey.stars.cache import open_cache
     from survey.stars.catalogs import resolver
     from survey.stars.targets import Target, parse_target
 
     star = parse_target(target, resolve=resolver())
-    opened = sources.open_source(source, config, cache=None if cache is None else Cache(cache))
+    kept_in = None if cache is None else open_cache(cache, max_gb=config.run.cache_gb)
+    opened = sources.open_source(source, config, cache=kept_in)
     return Target(star.target_id, star.mission, tuple(observations)), opened
 
 

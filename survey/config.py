@@ -303,6 +303,16 @@ class RunConfig(Frozen):
     timeout_s: float = Field(60.0, gt=0)
     requests_per_s: float = Field(10.0, gt=0)
     """Ceiling of requests to one archive, over the whole run."""
+    requests_at_once: int = Field(32, ge=1)
+    """Requests to one archive that may be under way, over the whole run."""
+    outage_failures: int = Field(20, ge=1)
+    """After so many failures in a row nobody asks an archive, but for one request now and then that finds out."""
+    outage_pause_s: float = Field(15.0, gt=0)
+    """Time from one such request to the next."""
+    patience_s: float = Field(120.0, ge=0)
+    """How long stars wait for an archive that is down, or asks to be left alone, before they count as failed."""
+    cache_gb: float | None = Field(None, gt=0)
+    """The cache's size on a disk: what was not used for longest makes room. None: no end, and 20 in front of a URL."""
     catalogs_url: str = "https://exoplanetarchive.ipac.caltech.edu/TAP"
     """Table service (TAP) that the catalogues of planets and candidates come from."""
 

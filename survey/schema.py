@@ -15,7 +15,10 @@ SCHEMA_VERSION = 3
 STATUSES = ("ok", "no_data", "too_short", "bad_file", "fetch_failed", "failed")
 """Status words. Only `fetch_failed` is asked again on resume; `failed` is a defect of the survey itself."""
 
-RETRIED_STATUSES = ("fetch_failed",)
+PENDING = "pending"
+"""A star that was not asked for yet, in a shard whose other stars were copied from an older run; in no catalogue."""
+
+RETRIED_STATUSES = ("fetch_failed", PENDING)
 
 
 def _field(name: str, kind: pa.DataType, description: str, unit: str = "", *, null: bool = True) -> pa.Field:

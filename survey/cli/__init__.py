@@ -17,6 +17,7 @@ from survey.cli import (
     anomalies,
     archives,
     cite,
+    compare,
     data,
     doctor,
     learning,
@@ -25,6 +26,7 @@ from survey.cli import (
     report,
     rescore,
     runs,
+    serve,
     stars,
     sweep,
     tune,
@@ -61,8 +63,10 @@ sweep.register(app)
 runs.register(app)
 report.register(app)
 rescore.register(app)
+compare.register(app)
 cite.register(app)
 stars.register(app)
+serve.register(app)
 archives.register(app)
 data.register(app)
 learning.register(app)

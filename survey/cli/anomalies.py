@@ -1,7 +1,6 @@
 """`survey anomalies`: strange stretches of light curves, and how a detector of them is trained."""
 
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -25,12 +24,10 @@ from survey.cli.tables import say, show
 from survey.errors import StarError, UsageError
 
 if TYPE_CHECKING:
-    from survey.config import AnomalyConfig
-    from survey.learning.anomaly import Anomalies, AnomalyModel
+    from survey.learning.anomaly import AnomalyModel
     from survey.learning.models.anomaly import Light
 
 ANOMALY: Final = "anomaly"
-OWN: Final = "own"
 SHOWN: Final = 20
 """Intervals of a star in a table, the strangest."""
 
@@ -102,13 +99,14 @@ def anomalies(
     survey anomalies lightcurve.fits --model own --window 80 --contamination 0.02
     """
     from survey.runs.exports import to_json
+    from survey.runs.lights import OWN
 
     query = make_query(preset, settings, None, source, cache, catalogs, observations, mission, time_zero)
-    config = _given(query.config.anomaly, contamination=contamination, window=window, vote_threshold=vote_threshold)
+    given = {"contamination": contamination, "window": window, "vote_threshold": vote_threshold}
     if plot is not None and len(stars) > 1:
         raise UsageError("--plot draws one star at a time")
     detector = None if model == OWN else _open(model, window)
-    rows = [_examine(text, query, detector, config, (contamination, vote_threshold), plot) for text in stars]
+    rows = [_examine(text, query, detector, given, plot) for text in stars]
     if json:
         typer.echo(to_json(rows))
     else:
@@ -132,36 +130,20 @@ def _open(name: str, window: int | None) -> "AnomalyModel":
 
 
 def _examine(
-    text: str,
-    query: Query,
-    model: "AnomalyModel | None",
-    config: "AnomalyConfig",
-    thresholds: tuple[float | None, float | None],
-    plot: Path | None,
+    text: str, query: Query, model: "AnomalyModel | None", given: Mapping[str, Any], plot: Path | None
 ) -> dict[str, Any]:
-    """A star's answer as plain values, and its picture where one is asked for."""
-    from survey.learning.anomaly import find_anomalies, fit_model
-    from survey.runs.lights import light_of
+    """A star's answer as plain values, and its picture where one is asked for. given: options of `look_at_light`."""
+    from survey.runs.lights import look_at_light
 
     row = _read_row(text, query)
     if row["status"] != "ok":
         return row
-    light = light_of(row)
-    detector = fit_model([light], config) if model is None else model
-    found = find_anomalies(
-        detector,
-        light.star,
-        light.time,
-        light.flat,
-        light.cadence_s,
-        contamination=thresholds[0],
-        vote_threshold=thresholds[1],
-    )
+    look = look_at_light(row, model, query.config.anomaly, **given)
     if plot is not None:
         from survey.runs.sheet.anomalies import draw_anomalies
 
-        draw_anomalies(found, light.time, light.flat, row["time_zero"], plot)
-    return {"target_id": light.star, "status": "ok", "error": None} | _plain(found, detector, row["time_zero"])
+        draw_anomalies(look.found, look.light.time, look.light.flat, row["time_zero"], plot)
+    return look.as_values()
 
 
 def _read_row(text: str, query: Query) -> dict[str, Any]:
@@ -174,23 +156,6 @@ def _read_row(text: str, query: Query) -> dict[str, Any]:
         return {"target_id": text, "status": error.status, "error": str(error)}
     row = detrended_row(target, source, query.config)
     return row if row["status"] == "ok" else {name: row[name] for name in ("target_id", "status", "error")}
-
-
-def _plain(found: "Anomalies", model: "AnomalyModel", time_zero: float) -> dict[str, Any]:
-    looked_at = int((found.votes == found.votes).sum())
-    return {
-        "score": found.score,
-        "seen_in_training": found.seen,
-        "model": model.id or OWN,
-        "contamination_threshold": found.threshold,
-        "time_zero": time_zero,
-        "n_windows": len(found.scores),
-        "n_strange_windows": int(found.strange.sum()),
-        "n_points": len(found.votes),
-        "n_points_looked_at": looked_at,
-        "n_flagged_points": int(found.flagged.sum()),
-        "intervals": [asdict(interval) for interval in found.intervals],
-    }
 
 
 def _say_star(row: dict[str, Any]) -> None:
@@ -244,25 +209,18 @@ def train_anomaly(
     out: Path,
 ) -> None:
     """`survey train anomaly`: from light curves of quiet stars, or from so many simulated ones."""
-    from survey.learning.anomaly import simulate_lights, train_detector
+    from survey.learning.anomaly import train_anomaly_detector
     from survey.learning.artifact import check_place
+    from survey.runs.lights import choose
 
     files, settings = sort_sets(sets)
     if bool(files) == (simulated is not None):
         raise UsageError("anomaly learns from light curves of quiet stars, --set FILE --set FILE, or --simulated N")
     query = make_query(preset, settings, None, None, None, catalogs, None, None, None)
-    config = _given(query.config.anomaly, contamination=contamination, window=window)
+    config = choose(query.config.anomaly, contamination=contamination, window=window)
     check_place(out)
-    if simulated is not None:
-        lights, words = simulate_lights(simulated, config.seed), f"{simulated:,} stars with noise alone"
-    else:
-        lights, words = _read_quiet(files, query), ""
-    _say_trained(train_detector(lights, config, out, simulated=words), out)
-
-
-def _given(config: "AnomalyConfig", **values: Any) -> "AnomalyConfig":
-    """With the values that are not None."""
-    return config.model_copy(update={name: value for name, value in values.items() if value is not None})
+    lights = _read_quiet(files, query) if simulated is None else simulated
+    _say_trained(train_anomaly_detector(lights, config, out), out)
 
 
 def _read_quiet(files: Sequence[str], query: Query) -> "list[Light]":

@@ -1,5 +1,7 @@
 """`survey cache`, `survey catalogs`, `survey simulate`: what lies on the disk around the runs."""
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -27,61 +29,70 @@ def register(app: typer.Typer) -> None:
 
 # Cache
 
-CacheFolder = Annotated[
-    Path | None, typer.Argument(metavar="DIR", help="The cache.", show_default="the one that sweeps use")
+CachePlace = Annotated[
+    str | None, typer.Argument(metavar="DIR_OR_URL", help="The cache.", show_default="the one that sweeps use")
 ]
 
 
-def _open_cache(folder: Path | None) -> "Cache":
-    from survey.stars.cache import Cache
+@contextlib.contextmanager
+def _opened(place: str | None) -> "Iterator[Cache]":
+    """The cache that is meant; of one at a URL itself, without what lies in front of it on this machine."""
+    from survey.stars.cache import open_shared
 
-    folder = default_cache() if folder is None else folder
-    if not folder.is_dir():
-        raise UsageError(f"no cache in {folder}: nothing was fetched to it yet")
-    return Cache(folder)
+    place = str(default_cache()) if place is None else place
+    if "://" not in place and not Path(place).is_dir():
+        raise UsageError(f"no cache in {place}: nothing was fetched to it yet")
+    try:
+        yield open_shared(place)
+    except OSError as error:
+        raise UsageError(f"cannot reach the cache {place}: {str(error).splitlines()[0]}") from None
 
 
 @cache.command("du", epilog="Example: survey cache du")
-def cache_du(folder: CacheFolder = None) -> None:
+def cache_du(place: CachePlace = None) -> None:
     """How many light curves are kept, how large they are, and how many are known not to exist."""
-    opened = _open_cache(folder)
-    usage = opened.usage()
+    with _opened(place) as opened:
+        usage = opened.usage()
     say(
-        f"{escape(str(opened.folder))}: {usage.files:,} files, {size(usage.n_bytes)}, "
+        f"{escape(opened.place)}: {usage.files:,} files, {size(usage.n_bytes)}, "
         f"{usage.missing:,} known to be missing in the archive"
     )
 
 
 @cache.command("verify", epilog="Example: survey cache verify")
-def cache_verify(folder: CacheFolder = None) -> None:
+def cache_verify(place: CachePlace = None) -> None:
     """Compare every file with its checksum; damaged ones are removed, and fetched again when they are needed."""
-    opened = _open_cache(folder)
-    damaged = opened.verify()
+    with _opened(place) as opened:
+        damaged = opened.verify()
+        files = opened.usage().files
     for key in damaged:
         say(f"removed {escape(key)}: damaged")
-    say(f"{escape(str(opened.folder))}: {opened.usage().files:,} files are whole, {len(damaged)} were damaged")
+    say(f"{escape(opened.place)}: {files:,} files are whole, {len(damaged)} were damaged")
     if damaged:
         raise typer.Exit(1)
 
 
 @cache.command("prune", epilog="Example: survey cache prune --max-size 20GB --older-than 90")
 def cache_prune(
-    folder: CacheFolder = None,
+    place: CachePlace = None,
     max_size: Annotated[
         str | None,
-        typer.Option("--max-size", metavar="SIZE", help="Remove the oldest until this is left: 20GB, 500MB."),
+        typer.Option(
+            "--max-size", metavar="SIZE", help="Remove what was not used for longest until this is left: 20GB, 500MB."
+        ),
     ] = None,
     older_than: Annotated[
-        float | None, typer.Option("--older-than", metavar="DAYS", min=0, help="Remove what is older than this.")
+        float | None, typer.Option("--older-than", metavar="DAYS", min=0, help="Remove what was not used for so long.")
     ] = None,
 ) -> None:
     """Remove old light curves, and what is remembered as missing for too long."""
     if max_size is None and older_than is None:
         raise UsageError("say what may go: --max-size 20GB, --older-than 90, or both")
-    opened = _open_cache(folder)
     limit = None if max_size is None else parse_size(max_size)
-    removed = opened.prune(max_bytes=limit, older_than_days=older_than)
-    say(f"{escape(str(opened.folder))}: {removed:,} files removed, {size(opened.usage().n_bytes)} left")
+    with _opened(place) as opened:
+        removed = opened.prune(max_bytes=limit, older_than_days=older_than)
+        left = opened.usage().n_bytes
+    say(f"{escape(opened.place)}: {removed:,} files removed, {size(left)} left")
 
 
 _SIZES = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}

@@ -1,4 +1,4 @@
-"""Ctrl-C, kept in mind: compiled code that is interrupted while it imports or frees something swallows the exception."""
+"""Ctrl-C, kept in mind: compiled code that is interrupted while it imports something swallows the exception."""
 
 import signal
 from collections.abc import Callable, Iterator

@@ -131,7 +131,7 @@ def open_source(
     source: str, config: "Config", cache: str | None, *, mission: str | None = None, time_zero: float | None = None
 ) -> "Source":
     from survey.stars import sources
-    from survey.stars.cache import Cache
+    from survey.stars.cache import open_cache
 
-    kept_in = None if cache is None else Cache(cache)
+    kept_in = None if cache is None else open_cache(cache, max_gb=config.run.cache_gb)
     return sources.open_source(source, config, cache=kept_in, mission=mission, time_zero=time_zero)

@@ -270,7 +270,7 @@ def plot(
         signals: Sequence[Mapping[str, Any] | None] = [signal]
     else:
         row = _examined(target, opened, query, searched=True)
-        signals = choose_signals(row, tce)
+        signals = sheet.choose_signals(row, tce)
     kind = None if out is None else sheet.page_kind(out)
     if kind is not None and len(signals) > 1:
         raise UsageError(
@@ -305,17 +305,3 @@ def _light_centres(target: "Target", source: "Source", query: Query) -> "list[Li
         return fetch_light_centres(target, source, query.config)
     except FetchFailed:
         return []
-
-
-def choose_signals(row: Mapping[str, Any], number: int | None) -> Sequence[Mapping[str, Any] | None]:
-    """The candidates; without any the strongest signal; without any [None]. Raises UsageError for an unknown number."""
-    tces = row["tces"] or []
-    if number is not None:
-        chosen = [tce for tce in tces if tce["number"] == number]
-        if not chosen:
-            raise UsageError(f"{row['target_id']} has no TCE {number}: the search found {len(tces)}")
-        return chosen
-    passed = [tce for tce in tces if tce["is_candidate"]]
-    if passed:
-        return passed
-    return [max(tces, key=lambda tce: tce["mes"] or 0.0)] if tces else [None]

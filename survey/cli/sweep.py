@@ -14,6 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from survey.cli.interruption import interruption_kept
+from survey.cli.onto import LookOption, OntoOption, copy_rows, open_older
 from survey.cli.options import (
     CacheOption,
     CatalogsOption,
@@ -44,6 +45,7 @@ from survey.errors import UsageError
 
 if TYPE_CHECKING:
     from survey.config import Config
+    from survey.runs import onto
     from survey.runs.store import Run, RunStatus
     from survey.runs.stream import Progress
     from survey.stars.sources import Source
@@ -111,6 +113,8 @@ def sweep(
         str, typer.Option("--address", help="Ray: local for one of its own, auto or ray://HOST:PORT for a cluster.")
     ] = "local",
     catalogs: CatalogsOption = None,
+    onto: OntoOption = None,
+    look: LookOption = None,
 ) -> None:
     """Search many stars for transits, into a run folder with a ranked catalogue of candidates.
 
@@ -124,12 +128,17 @@ def sweep(
     survey sweep --targets stars.csv --source mirror:s3://stpubdata --out runs/mine
 
     survey sweep --sector 15 --limit 1000 --set search.period_max=20
+
+    survey sweep --sector 16 --onto runs/sector-15 --out runs/sectors-15-16
     """
     from survey.runs import store
 
     config = load_config(preset, settings, engine)
     asked = Asked(targets, *_observed(sector, quarter, campaign, mission), demo, source or _default_source(demo))
     root = out or f"runs/{asked.name}"
+    older = None if onto is None else open_older(onto, out, config)
+    if older is not None:
+        config = store.as_recorded(config, older.record)
     if dry_run and asked.needs_the_archive():
         say(
             f"Only the archive knows the stars of {asked.name}, and --dry-run asks nothing: `survey sweep` would first "
@@ -137,18 +146,20 @@ def sweep(
         )
         return
     kept_in, compared = choose_cache(cache, asked.source), choose_catalogs(catalogs)
-    opened = asked.open(config, kept_in, catalogs, limit, all_observations)
+    opened = asked.open(config, kept_in, catalogs, limit, all_observations, older)
     _say_problems(opened.problems)
     plan = store.plan(root, config, opened.targets)
     _say_plan(asked, opened, plan, config, root)
     if dry_run:
         return
     described = opened.source.describe()
-    record = asked.record(limit, all_observations)
+    record = asked.record(limit, all_observations) | ({} if older is None else {"onto": older.folder.root})
     with (
         interruption_kept() as heed,
         store.open_run(root, config, opened.targets, source=described, asked=record, catalogs=compared) as run,
     ):
+        if older is not None:
+            copy_rows(run, older, opened.asked, opened.source, look or asked.choose_look())
         result = _stream(run, asked.source, kept_in, address, heed)
         _say_result(run, result, asked)
     if result.failed:
@@ -190,9 +201,12 @@ def _observed(
 
 @dataclass(frozen=True)
 class Opened:
+    """targets: to search; asked: what of them was asked for, beside the stars of an older run."""
+
     targets: "tuple[Target, ...]"
     problems: tuple[str, ...]
     source: "Source"
+    asked: "onto.Asked"
 
 
 @dataclass(frozen=True)
@@ -223,13 +237,26 @@ class Asked:
         """Whether nobody but a distant archive knows which stars are meant."""
         return self.targets is None and not self.demo and is_remote(self.source)
 
+    def choose_look(self) -> "onto.LookName":
+        """How closely it is looked at whether the files of an older run's stars have changed, by default."""
+        if not is_remote(self.source):
+            return "content"
+        return "new" if self.observations and self.targets is None else "names"
+
     def open(
-        self, config: "Config", cache: str | None, catalogs: Path | None, limit: int | None, all_observations: bool
+        self,
+        config: "Config",
+        cache: str | None,
+        catalogs: Path | None,
+        limit: int | None,
+        all_observations: bool,
+        older: "Run | None" = None,
     ) -> Opened:
         """The source, and the stars to search, each with the observations to search.
 
         Raises UsageError where it is not said which stars, or where there are none.
         """
+        from survey.runs import onto
         from survey.stars.sources import demo_archive
         from survey.stars.targets import Target, read_targets
 
@@ -238,7 +265,8 @@ class Asked:
                 "--demo brings its own stars and source: leave out --targets, --sector, --mission, --source"
             )
         chosen = self.targets or self.observations or self.mission or self.demo
-        if not chosen and (is_remote(self.source) or self.source == "demo"):
+        listless = not chosen and (is_remote(self.source) or self.source == "demo")
+        if listless and older is None:
             raise UsageError(
                 "say which stars: --targets FILE, --sector LIST, --quarter LIST, --campaign LIST or --demo"
             )
@@ -253,12 +281,16 @@ class Asked:
             )
             found, problems = listed.targets, listed.problems
         else:
-            found = tuple(source.targets(self.mission, self.observations, limit))
-        if not found:
+            found = () if listless else tuple(source.targets(self.mission, self.observations, limit))
+        if not found and not listless:
             raise UsageError(f"{self.source} holds no star of what was asked for")
         if all_observations:
             found = tuple(Target(target.target_id, target.mission) for target in found)
-        return Opened(found[:limit], problems, source)
+        found = found[:limit]
+        asked = onto.Asked({star.target_id for star in found}, self.observations, self.mission)
+        if older is not None:
+            found = tuple(onto.join_targets(older, found, () if all_observations else self.observations, self.mission))
+        return Opened(found, problems, source, asked)
 
     def record(self, limit: int | None, all_observations: bool) -> dict[str, Any]:
         """For run.json."""

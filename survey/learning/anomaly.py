@@ -14,7 +14,7 @@ those of quiet stars: unlike their maximum it does not grow with the time that a
 The windows and their statistics are those of `signals.window_stats`, the detectors of `models.anomaly`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -233,13 +233,36 @@ def simulate_lights(count: int, seed: int) -> list[Light]:
     return [sample_light("normal_star", number, [seed])[0] for number in range(count)]
 
 
+Report = Callable[[str], None]
+"""Gets a word for each step as it begins."""
+
+
+def train_anomaly_detector(
+    lights: Sequence[Light] | int, config: AnomalyConfig, out: str | Path, report: Report = lambda step: None
+) -> AnomalyModel:
+    """`train_detector`, on light of quiet stars, or on so many stars that are simulated."""
+    if not isinstance(lights, int):
+        return train_detector(lights, config, out, report=report)
+    check_place(Path(out))
+    report("simulate")
+    words = f"{lights:,} stars with noise alone"
+    return train_detector(simulate_lights(lights, config.seed), config, out, simulated=words, report=report)
+
+
 def train_detector(
-    lights: Sequence[Light], config: AnomalyConfig, out: str | Path, *, simulated: str = ""
+    lights: Sequence[Light],
+    config: AnomalyConfig,
+    out: str | Path,
+    *,
+    simulated: str = "",
+    report: Report = lambda step: None,
 ) -> AnomalyModel:
     """`fit_model`, with figures and a folder. Raises UsageError for too little light, and where the folder holds
     something else."""
     check_place(Path(out))
+    report("learn")
     model = fit_model(lights, config, simulated=simulated)
+    report("measure")
     unseen = _fit_without(lights, config)
     known = unseen or dict.fromkeys(sorted({light.star for light in lights}), model.detector)
     figures = {"held_back": bool(unseen)} | measure_detectors(lights, known, model.detector, config)

@@ -5,6 +5,7 @@ For scoring, `artifact.load_artifact` reads and checks a whole model.
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -32,15 +33,19 @@ BARS: Final = {
 
 @dataclass(frozen=True)
 class Description:
-    """What a model says of itself. id: sha256 of model.json; trained_on: the set; simulated: what in it is, "" for
-    nothing, None where the model does not say; figure: the measure that ranks, with low and high of its 95% interval
-    where there is one; floor: the same measure of what it must beat, and gain: by how much it is above that."""
+    """What a model says of itself. id: sha256 of model.json; calibrated: it gives probabilities, if not it only ranks;
+    missions: whose light it has seen; trained_on: the set; simulated: what in it is, "" for nothing, None where the
+    model does not say; figure: the measure that ranks, with low and high of its 95% interval where there is one; floor:
+    the same measure of what it must beat, and gain: by how much it is above that."""
 
     name: str
     id: str
     folder: str
+    task: str
     kind: str
     meaning: str
+    calibrated: bool
+    missions: Sequence[str]
     trained_on: str
     simulated: str | None
     stars: int | None
@@ -70,8 +75,11 @@ def describe(folder: str | Path) -> Description:
         name=str(record.get("name", folder.name)),
         id=hashlib.sha256(content).hexdigest(),
         folder=str(folder),
+        task=str(record.get("task", "")),
         kind=str(record.get("kind", "")),
         meaning=str(record.get("meaning", "")),
+        calibrated=record.get("calibrated") is not False,
+        missions=[str(mission) for mission in record.get("missions") or ()],
         trained_on=_trained_on(training),
         simulated=_simulated(record, training),
         stars=training.get("stars"),
@@ -84,6 +92,24 @@ def describe(folder: str | Path) -> Description:
         base_rate=figures.get("base_rate"),
         bar=BARS.get(str(record.get("name")), ""),
     )
+
+
+CARD: Final = "CARD.md"
+
+
+def read_limits(folder: str | Path) -> list[str]:
+    """What a model's card says of its limits, a paragraph each; none where it has no card."""
+    try:
+        card = (Path(folder) / CARD).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return []
+    said = card.partition("\n## Limits\n")[2].partition("\n## ")[0]
+    return [" ".join(part.split()) for part in re.split(r"^- ", said, flags=re.MULTILINE)[1:]]
+
+
+def read_figures(folder: str | Path) -> dict[str, Any]:
+    """All that was measured of a model. Raises UsageError where the folder holds none that can be read."""
+    return _table(_read_record(Path(folder))[1], "figures")
 
 
 MEASURES: Final = {"average_precision": "average precision", "roc_auc": "area under the ROC curve"}

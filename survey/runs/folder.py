@@ -60,6 +60,10 @@ class Folder:
         with self.fs.open_input_file(self.path(name)) as file:
             return file.read_buffer()
 
+    def open(self, name: str) -> pa.NativeFile:
+        """The file, to read parts of it."""
+        return self.fs.open_input_file(self.path(name))
+
     def write(self, name: str, data: bytes | pa.Buffer) -> None:
         """Replaces the file in one step. Raises SurveyError where the disk is full, UsageError where it is not ours."""
         with self.writing(name) as file:

@@ -86,6 +86,11 @@ class Part:
     statuses: Mapping[str, int]
     committed_at: datetime
 
+    @property
+    def pending(self) -> int:
+        """Stars of it that were not asked for yet."""
+        return self.statuses.get(schema.PENDING, 0)
+
 
 @dataclass(frozen=True)
 class Run:
@@ -185,7 +190,7 @@ def plan(root: str | os.PathLike[str], config: Config, targets: Sequence[Target]
     rate = None
     if folder.exists(RECORD):
         run = load_run(root)
-        _refuse_changes(run, _as_recorded(config, run.record), manifest)
+        _refuse_changes(run, as_recorded(config, run.record), manifest)
         manifest, parts, rate = run.manifest, run.parts, status(run).stars_per_hour
     todo = manifest.filter(pc.is_in(manifest.column("shard"), pa.array(_unfinished(manifest, parts), pa.int32())))
     rows = todo.select(["mission", "observations"]).to_pylist()
@@ -219,7 +224,7 @@ def open_run(
             run = load_run(root)
             if "rescoring" in run.record:
                 raise RunRefused(half_rescored(run))
-            resolved = _as_recorded(config, run.record)
+            resolved = as_recorded(config, run.record)
             _refuse_changes(run, resolved, cut_shards(targets, config.run.shard_size))
             run = replace(run, config=resolved, catalogs=catalogs)
         else:
@@ -312,17 +317,15 @@ def _retention(mission: str, config: Config) -> dict[str, Any]:
     }
 
 
-def _as_recorded(config: Config, record: Mapping[str, Any]) -> Config:
-    """`auto` means the engine that the run began with."""
+def as_recorded(config: Config, record: Mapping[str, Any]) -> Config:
+    """The configuration with the engine that the run began with, where it says `auto`."""
     if config.engine != "auto":
         return config
     return config.model_copy(update={"engine": record["configuration"]["engine"]})
 
 
 def _refuse_changes(run: Run, config: Config, manifest: pa.Table) -> None:
-    before = run.config.science() | {"science_version": run.record["science_version"]}
-    changes = differences(before, config.science())
-    changes += model_changes(run.record, config)
+    changes = science_changes(run, config)
     if _targets_hash(manifest) != run.record["targets_hash"]:
         changes.append(_explain_targets(run.manifest, manifest))
     if changes:
@@ -330,6 +333,12 @@ def _refuse_changes(run: Run, config: Config, manifest: pa.Table) -> None:
         raise RunRefused(
             f"{run.folder.root} holds another run: {listed}. Choose another --out, or run as before to go on"
         )
+
+
+def science_changes(run: Run, config: Config) -> list[str]:
+    """`key: old -> new` for all that decides a number and is not as it was in the run."""
+    before = run.config.science() | {"science_version": run.record["science_version"]}
+    return differences(before, config.science()) + model_changes(run.record, config)
 
 
 def half_rescored(run: Run) -> str:
@@ -410,6 +419,10 @@ def _count_shards(manifest: pa.Table) -> int:
     return int(manifest.column("shard")[-1].as_py()) + 1
 
 
+def _count_done(run: Run) -> int:
+    return sum(not part.pending for part in run.parts.values())
+
+
 def _unfinished(manifest: pa.Table, parts: Mapping[int, Part]) -> list[int]:
     return [
         shard
@@ -451,6 +464,19 @@ def commit(run: Run, shard: int, rows: pa.Table) -> pa.Table:
     run.folder.write(part_name("telemetry", shard, version), _parquet(telemetry))
     write_shard(run, shard, kept, features)
     return telemetry
+
+
+def commit_copies(run: Run, shard: int, copied: pa.Table, features: pa.Table) -> None:
+    """Commits rows of an older run, of some targets of a shard without a commit; the others are pending.
+
+    copied: rows of schema.KEPT with their trace; features: those of its signals.
+    """
+    targets = run.shard(shard)
+    pending = [{**target, "status": schema.PENDING} for target in targets.to_pylist()]
+    kept = _overlay(schema.rows_table(pending, schema.KEPT), copied.select(schema.KEPT.names).cast(schema.KEPT))
+    schema.check_rows(kept, targets.column("target_id").to_pylist())
+    run.folder.write(part_name("telemetry", shard, 1), _parquet(_telemetry(copied, shard, 1)))
+    write_shard(run, shard, kept, _overlay_features(schema.FEATURES.empty_table(), features, kept))
 
 
 def write_shard(run: Run, shard: int, kept: pa.Table, features: pa.Table) -> None:
@@ -574,9 +600,9 @@ def status(run: Run) -> RunStatus:
         counts.update(part.statuses)
     return RunStatus(
         targets=len(run.manifest),
-        targets_done=sum(counts.values()),
+        targets_done=sum(counts.values()) - counts[schema.PENDING],
         shards=run.n_shards,
-        shards_done=len(run.parts),
+        shards_done=_count_done(run),
         counts={word: counts[word] for word in schema.STATUSES if counts[word]},
         stars_per_hour=_rate(run),
         merged=run.folder.exists(TARGETS),
@@ -628,7 +654,7 @@ def match_again(root: str | os.PathLike[str], folder: Path) -> pa.Table:
 
 
 def refuse_unfinished(run: Run) -> None:
-    missing = run.n_shards - len(run.parts)
+    missing = run.n_shards - _count_done(run)
     if missing:
         raise UsageError(f"{run.folder.root}: {missing} of {run.n_shards} shards are not done yet; run the sweep again")
 

@@ -29,11 +29,11 @@ from ray.exceptions import RayError
 from survey import schema
 from survey.config import Config
 from survey.errors import SurveyError, UsageError
-from survey.runs import store
+from survey.runs import limits, store
 from survey.runs.folder import renew_lock
 from survey.runs.stages import STAGES, Stage, Step
 from survey.runs.store import Run, RunStatus
-from survey.stars.cache import Cache
+from survey.stars.cache import open_cache
 from survey.stars.sources import Source, open_source
 
 SHARD = pa.schema([pa.field("shard", pa.int32()), pa.field("payload", pa.large_binary())])
@@ -180,8 +180,10 @@ def _iterate(
     missing: dict[int, pa.Table], config: Config, source: str, cache: str | None, stages: Sequence[Stage]
 ) -> Generator[pa.Table, None, None]:
     """The finished shards, as they come."""
-    dataset = build(missing, config, source, cache, stages)
-    yield from dataset.iter_batches(batch_size=1, batch_format="pyarrow", prefetch_batches=0)
+    asks_network = source == "mast" or "://" in source
+    with limits.kept(config) if asks_network else contextlib.nullcontext() as keeper:
+        dataset = build(missing, config, source, cache, stages, keeper)
+        yield from dataset.iter_batches(batch_size=1, batch_format="pyarrow", prefetch_batches=0)
 
 
 class Afar:
@@ -229,10 +231,16 @@ def _explained() -> Iterator[None]:
 
 
 def build(
-    missing: dict[int, pa.Table], config: Config, source: str, cache: str | None, stages: Sequence[Stage] = STAGES
+    missing: dict[int, pa.Table],
+    config: Config,
+    source: str,
+    cache: str | None,
+    stages: Sequence[Stage] = STAGES,
+    keeper: str | None = None,
 ) -> ray.data.Dataset:
     """The lazy stream: a row a shard in, a row a shard out, without the long series.
 
+    keeper: name of the actor that keeps the limits of what is asked of an archive; None where none is asked.
     Every operator has resources of its own, so that Ray does not fuse a fetch into a search.
     """
     _configure(config)
@@ -245,7 +253,7 @@ def build(
             fn_constructor_args=(
                 [stage.make for stage in group],
                 config,
-                (source, cache) if any(stage.asks for stage in group) else None,
+                (source, cache, keeper) if any(stage.asks for stage in group) else None,
                 k == len(groups) - 1,
             ),
             batch_size=1,
@@ -286,19 +294,24 @@ def _configure(config: Config) -> None:
 
 
 class Worker:
-    """An actor's steps on the payload of one shard. opened: source and cache, for the first operator."""
+    """An actor's steps on the payload of one shard. opened: source, cache and keeper of limits, for those that ask."""
 
     def __init__(
         self,
         makers: Sequence[Callable[[Config, Source | None], Step]],
         config: Config,
-        opened: tuple[str, str | None] | None,
+        opened: tuple[str, str | None, str | None] | None,
         last: bool,
     ) -> None:
         source = None
         if opened is not None:
-            text, cache = opened
-            source = open_source(text, _share(config), cache=None if cache is None else Cache(cache))
+            text, cache, keeper = opened
+            source = open_source(
+                text,
+                config,
+                cache=None if cache is None else open_cache(cache, max_gb=config.run.cache_gb),
+                limiter=None if keeper is None else limits.join(keeper, config),
+            )
         self.steps = [make(config, source) for make in makers]
         self.last = last
 
@@ -309,12 +322,6 @@ class Worker:
         if self.last:
             table = table.drop_columns([name for name in schema.SERIES_COLUMNS if name in table.column_names])
         return pa.Table.from_pydict({"shard": [shard], "payload": [_to_ipc(table)]}, schema=SHARD)
-
-
-def _share(config: Config) -> Config:
-    """The configuration with this actor's part of the requests that the whole run may make."""
-    rate = config.run.requests_per_s / (config.run.fetch_actors + config.run.search_actors)
-    return config.model_copy(update={"run": config.run.model_copy(update={"requests_per_s": rate})})
 
 
 def _to_ipc(table: pa.Table) -> bytes:

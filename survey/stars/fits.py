@@ -12,6 +12,7 @@ import re
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Final
 
 import numpy as np
@@ -21,6 +22,13 @@ from survey.errors import BadFile
 
 MAX_BYTES: Final = 512 << 20
 """No light curve and no pixel file of use is larger, decompressed; what is, is refused unread."""
+
+MOST_COLUMNS: Final = 999
+"""Of a table (FITS 4.0, section 7.3.1)."""
+
+_MOST_HDUS = 1000
+_MOST_CARDS = 36_000
+"""A header of 2.9 MB; those of the archives have some hundred cards."""
 
 _BLOCK = 2880
 _CARD = 80
@@ -133,8 +141,10 @@ class FitsTable:
                 values = np.where(missing, np.nan, values.astype(np.float64))
         if (column.scale, column.zero) != (1.0, 0.0):
             whole = values.dtype.kind in "iu" and column.scale == 1.0 and column.zero.is_integer()
-            values = values.astype(np.int64 if whole else np.float64) * (1 if whole else column.scale)
-            values = values + (int(column.zero) if whole else column.zero)
+            whole = whole and abs(column.zero) < _LARGEST_EXACT
+            with np.errstate(over="ignore", invalid="ignore"):
+                values = values.astype(np.int64 if whole else np.float64) * (1 if whole else column.scale)
+                values = values + (int(column.zero) if whole else column.zero)
         return values
 
     def images(self, name: str, rows: NDArray[np.bool_]) -> NDArray[np.float32]:
@@ -170,6 +180,9 @@ class FitsTable:
         value = self.header.get(key)
         return self.primary.get(key) if value is None else value
 
+
+_LARGEST_EXACT: Final = float(1 << 53)
+"""Whole numbers stay exact in 64-bit floats up to here."""
 
 _DTYPES: Final = {"B": ">u1", "I": ">i2", "J": ">i4", "K": ">i8", "E": ">f4", "D": ">f8"}
 _IMAGE_DTYPES: Final = {8: ">u1", 16: ">i2", 32: ">i4", 64: ">i8"}
@@ -210,10 +223,26 @@ def read_table(data: bytes, name: str) -> FitsTable:
         raise BadFile(f"{name}: a FITS file without a binary table holds no light curve")
     chosen = next((hdu for hdu in tables if "LIGHTCURVE" in _extension_name(hdu)), tables[0])
     if chosen.header.get("ZTABLE") is True or chosen.header.get("ZIMAGE") is True:
-        raise BadFile(f"{name}: its table is compressed (ZTABLE); unpack it with funpack first")
+        raise BadFile(f"{name}: its table is compressed (ZTABLE or ZIMAGE); unpack it with funpack first")
     for hdu in (hdus[0], chosen):
         _verify_checksums(data, hdu, name)
     return _open_table(data, hdus[0].header, chosen, name)
+
+
+def verify(data: bytes, name: str) -> None:
+    """Whether a FITS file came as it was written: its sizes, and the checksums of all its HDUs that have some.
+
+    data: the file's bytes, may be gzipped. Raises BadFile, saying what is wrong; also for what the readers let pass: an
+    end in the middle of a block, and one of CHECKSUM and DATASUM without the other.
+    """
+    data = decompress(data, name)
+    refuse_other_content(data, name)
+    for hdu in _read_hdus(data, name):
+        _verify_checksums(data, hdu, name)
+        if ("CHECKSUM" in hdu.header) != ("DATASUM" in hdu.header):
+            raise BadFile(f"{name}: CHECKSUM or DATASUM is missing: the file is damaged")
+    if len(data) % _BLOCK:
+        raise BadFile(f"{name}: truncated, {len(data)} bytes are no whole number of blocks")
 
 
 def read_image(data: bytes, name: str, extension: str) -> FitsImage | None:
@@ -246,6 +275,18 @@ def _extension_name(hdu: _Hdu) -> str:
     return (hdu.header.text("EXTNAME") or "").replace(" ", "").upper()
 
 
+_OTHER_CONTENT: Final = {
+    b"\x89PNG": "a picture (PNG)",
+    b"\xff\xd8\xff": "a picture (JPEG)",
+    b"%PDF": "a document (PDF)",
+    b"PK\x03\x04": "a zip archive; unpack it first",
+    b"BZh": "a bzip2 archive; unpack it first",
+    b"\xfd7zXZ": "an xz archive; unpack it first",
+    b"\xff\xfe": "text in UTF-16; save it as UTF-8",
+    b"\xfe\xff": "text in UTF-16; save it as UTF-8",
+}
+
+
 def refuse_other_content(data: bytes, name: str) -> None:
     """Raises BadFile, saying what it is instead, for bytes that are no FITS file."""
     if not data:
@@ -253,11 +294,17 @@ def refuse_other_content(data: bytes, name: str) -> None:
     if not data.startswith(b"SIMPLE  ="):
         if data[:512].lstrip()[:1] == b"<":
             raise BadFile(f"{name}: a web page (HTML or XML), not a light curve; was there an error while downloading?")
+        for begin, words in _OTHER_CONTENT.items():
+            if data.startswith(begin):
+                raise BadFile(f"{name}: not a FITS file but {words}")
         raise BadFile(f"{name}: not a FITS file, it does not begin with SIMPLE")
 
 
-def decompress(data: bytes, name: str) -> bytes:
-    """The content of a gzip file, other bytes as they are. Raises BadFile for broken ones and those above MAX_BYTES."""
+def decompress(data: bytes, name: str, most: int = MAX_BYTES) -> bytes:
+    """The content of a gzip file, other bytes as they are.
+
+    Raises BadFile for broken files, those of more than `most` bytes and those that were gzipped twice.
+    """
     if not data.startswith(b"\x1f\x8b"):
         return data
     parts, total = [], 0
@@ -268,29 +315,50 @@ def decompress(data: bytes, name: str) -> bytes:
                 part = stream.decompress(stream.unconsumed_tail or data, 1 << 22)
                 data = b""
                 total += len(part)
-                if total > MAX_BYTES:
-                    raise BadFile(f"{name}: decompresses to more than {MAX_BYTES >> 20} MB, refused")
+                if total > most:
+                    raise BadFile(f"{name}: decompresses to more than {most >> 20} MB, refused")
                 parts.append(part)
         except zlib.error as error:
             raise BadFile(f"{name}: broken gzip file: {error}") from None
         if not stream.eof:
             raise BadFile(f"{name}: truncated gzip file")
         data = stream.unused_data.lstrip(b"\0")
-    return b"".join(parts)
+    content = b"".join(parts)
+    if content.startswith(b"\x1f\x8b"):
+        raise BadFile(f"{name}: gzipped twice; unpack it once")
+    return content
+
+
+_STRUCTURE = re.compile(rb"(NAXIS|TFORM|TTYPE)\d*|BITPIX|[PG]COUNT|TFIELDS|XTENSION|Z(TABLE|IMAGE)")
+"""Keywords that say where the numbers lie; twice, readers would not agree."""
+
+
+def _read_cards(data: bytes, begin: int, name: str) -> tuple[dict[bytes, bytes], int]:
+    """Keyword -> the rest of its card, of the header at `begin`, and where the header ends."""
+    cards: dict[bytes, bytes] = {}
+    place, last = begin, begin + _MOST_CARDS * _CARD
+    while (card := data[place : place + _CARD]) != _END:
+        if len(card) < _CARD:
+            raise BadFile(f"{name}: truncated, a header has no end ({len(data)} bytes are there)")
+        if place >= last:
+            raise BadFile(f"{name}: a header of more than {_MOST_CARDS} cards, refused")
+        if card[8:10] == b"= ":
+            key, rest = card[:8].rstrip(), card[10:]
+            if cards.setdefault(key, rest) != rest and _STRUCTURE.fullmatch(key):
+                raise BadFile(f"{name}: broken header, {key.decode()} stands in it twice")
+        place += _CARD
+    return cards, place + _CARD
 
 
 def _read_hdus(data: bytes, name: str) -> Iterator[_Hdu]:
     begin = 0
-    while begin < len(data) and data[begin : begin + 1].strip(b"\0 "):
-        cards: dict[bytes, bytes] = {}
-        place = begin
-        while (card := data[place : place + _CARD]) != _END:
-            if len(card) < _CARD:
-                raise BadFile(f"{name}: truncated, a header has no end ({len(data)} bytes are there)")
-            if card[8:10] == b"= ":
-                cards.setdefault(card[:8].rstrip(), card[10:])
-            place += _CARD
-        start = begin + -(-(place + _CARD - begin) // _BLOCK) * _BLOCK
+    for number in count(1):
+        if begin >= len(data) or not data[begin : begin + 1].strip(b"\0 "):
+            return
+        if number > _MOST_HDUS:
+            raise BadFile(f"{name}: more than {_MOST_HDUS} extensions, refused")
+        cards, place = _read_cards(data, begin, name)
+        start = begin + -(-(place - begin) // _BLOCK) * _BLOCK
         header = Header(cards)
         size = _data_size(header, name)
         if start + size > len(data):
@@ -308,6 +376,8 @@ def _data_size(header: Header, name: str) -> int:
     size = 1
     for axis in range(1, n_axes + 1):
         size *= _structural(header, f"NAXIS{axis}", name)
+        if size > _LARGEST_EXACT:
+            raise BadFile(f"{name}: broken header, its axes announce more than any file holds")
     bits = header.get("BITPIX")
     if bits not in (8, 16, 32, 64, -32, -64):
         raise BadFile(f"{name}: broken header, BITPIX is {bits}")
@@ -320,7 +390,7 @@ def _data_size(header: Header, name: str) -> int:
 
 def _structural(header: Header, key: str, name: str) -> int:
     value = header.get(key)
-    largest = 999 if key in ("NAXIS", "TFIELDS") else 1 << 40
+    largest = MOST_COLUMNS if key in ("NAXIS", "TFIELDS") else 1 << 40
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= largest:
         raise BadFile(f"{name}: broken header, {key} is {value}")
     return value
@@ -333,7 +403,7 @@ def _verify_checksums(data: bytes, hdu: _Hdu, name: str) -> None:
         return
     view = memoryview(data)
     summed = ones_complement_sum(view[hdu.data : hdu.end])
-    if datasum is not None and datasum.isdigit() and int(datasum) % 0xFFFFFFFF != summed % 0xFFFFFFFF:
+    if datasum is not None and datasum.isdecimal() and int(datasum) % 0xFFFFFFFF != summed % 0xFFFFFFFF:
         raise BadFile(f"{name}: DATASUM does not agree with the data: the file is damaged")
     if checksum is not None and checksum != "0" * 16:
         total = summed + ones_complement_sum(view[hdu.begin : hdu.data])

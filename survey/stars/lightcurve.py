@@ -107,7 +107,9 @@ def normalise(lc: LightCurve) -> LightCurve:
         if not median > 0:
             raise BadFile(f"{product.product}: the median of {product.flux_column} is {median:g}, not above zero")
     scale = np.repeat(medians, [product.n_cadences for product in lc.products])
-    return replace(lc, flux=(lc.flux / scale).astype(np.float32), flux_err=(lc.flux_err / scale).astype(np.float32))
+    with np.errstate(over="ignore"):
+        flux, error = (lc.flux / scale).astype(np.float32), (lc.flux_err / scale).astype(np.float32)
+    return replace(lc, flux=flux, flux_err=error)
 
 
 def stitch(curves: Sequence[LightCurve]) -> LightCurve:

@@ -8,11 +8,10 @@ Columns and keywords: TESS Science Data Products Description (EXP-TESS-ARC-ICD-0
 """
 
 import hashlib
-import io
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,7 +21,7 @@ from numpy.typing import NDArray
 
 from survey.config import FetchConfig
 from survey.errors import BadFile, TooShort, UsageError
-from survey.stars.fits import MAX_BYTES, FitsTable, decompress, read_table
+from survey.stars.fits import MAX_BYTES, MOST_COLUMNS, FitsTable, decompress, read_table
 from survey.stars.lightcurve import DAY_S, Fluxes, LightCurve, Mask, Product, Star, Times
 from survey.stars.products import recognise_product
 from survey.stars.targets import MISSIONS
@@ -53,6 +52,9 @@ _MISSION_SPANS: Final = {"kepler": (2454953.0, 2456425.0), "k2": (2456650.0, 245
 POSSIBLE_BJD: Final = (2_400_000.0, 2_500_000.0)
 """1858 to 2132: other times are damaged, or no days."""
 
+POSSIBLE_FLUX: Final = 1e30
+"""In any unit, and its error; what is beyond is damaged or means infinity, and its square no 32-bit float holds."""
+
 _ZEROS_BY_NAME: Final = (
     (re.compile(r"BTJD|TBJD|TJD"), 2457000.0),
     (re.compile(r"BKJD|KJD"), 2454833.0),
@@ -66,6 +68,25 @@ AUTHOR_OF_UPLOADS: Final = "upload"
 
 UNNAMED: Final = "FILE"
 """Catalogue of the stars that only have a file name."""
+
+
+_MOST_LINE: Final = 1 << 16
+"""Characters; no line of a light curve is longer."""
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """How large a light-curve file may be; larger ones are refused before they are parsed.
+
+    unpacked: bytes after decompression; rows: of its table, or lines of its text.
+    """
+
+    unpacked: int = MAX_BYTES
+    rows: int = 50_000_000
+
+
+TRUSTED: Final = Bounds()
+"""For files of the archives and of whoever runs this."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +110,13 @@ class _Series:
 
 
 def read_light_curve(
-    data: bytes, name: str, fetch: FetchConfig, *, mission: str | None = None, time_zero: float | None = None
+    data: bytes,
+    name: str,
+    fetch: FetchConfig,
+    *,
+    mission: str | None = None,
+    time_zero: float | None = None,
+    bounds: Bounds = TRUSTED,
 ) -> LightCurve:
     """The good cadences of one file, in the file's own flux unit: one product, not yet normalised.
 
@@ -97,18 +124,25 @@ def read_light_curve(
     author of an archive's product and, where the file does not say it, the star. mission, time_zero (BJD of time 0):
     what the caller knows better than the file; where neither says it, it is recognised and `notes` tells.
 
-    Cadences go whose time or flux is not finite or whose quality has a bit of the mission's pinned mask. Times become
+    Cadences go whose time or flux is not finite (or beyond POSSIBLE_FLUX) or whose quality has a bit of the mission's pinned mask. Times become
     days since the mission's own zero. Raises BadFile, and TooShort for fewer than two good cadences.
     """
     digest = hashlib.sha256(data).hexdigest()
-    if len(data) > MAX_BYTES:
+    if len(data) > bounds.unpacked:
         raise BadFile(f"{name}: {len(data) >> 20} MB are more than any light curve has, refused")
-    content = decompress(data, name)
+    content = decompress(data, name, bounds.unpacked)
     if content.startswith(b"SIMPLE  =") or not is_text(content, name):
-        series = _series_of_table(read_table(content, name), fetch)
+        table = read_table(content, name)
+        _refuse_rows(table.n_rows, name, bounds)
+        series = _series_of_table(table, fetch)
     else:
-        series = _series_of_text(content, name, fetch)
+        series = _series_of_text(content, name, fetch, bounds)
     return _light_curve(series, name, digest, fetch, mission, time_zero)
+
+
+def _refuse_rows(count: int, name: str, bounds: Bounds) -> None:
+    if count > bounds.rows:
+        raise BadFile(f"{name}: {count:,} rows, more than {bounds.rows:,}; average or cut the light curve")
 
 
 def read_upload(
@@ -224,23 +258,28 @@ def table_target(table: FitsTable) -> str | None:
         return f"{named[1]} {named[2]}"
     for key, prefix in (("TICID", "TIC"), ("KEPLERID", "EPIC" if table_mission(table) == "k2" else "KIC")):
         number = table.primary.get(key) or table.header.get(key)
-        if str(number or "").isdigit():
+        if str(number or "").isdecimal():
             return f"{prefix} {int(str(number))}"
     return None
 
 
 def product_of(table: FitsTable) -> dict[str, Any]:
     primary = table.primary
-    observations = (primary.integer(key) for key in ("SECTOR", "QUARTER", "CAMPAIGN"))
+    observations = (_small(primary.integer(key)) for key in ("SECTOR", "QUARTER", "CAMPAIGN"))
     version = primary.text("PROCVER") or primary.text("CALIB") or primary.text("CREATOR")
-    camera, ccd = primary.integer("CAMERA"), primary.integer("CCD")
+    camera, ccd = _small(primary.integer("CAMERA")), _small(primary.integer("CCD"))
     return {
         "observation": next((number for number in observations if number is not None), None),
         "pipeline": None if version is None else version.rpartition("/")[2],
         "crowding": table.header.number("CROWDSAP"),
-        "camera": primary.integer("MODULE") if camera is None else camera,
-        "ccd": primary.integer("OUTPUT") if ccd is None else ccd,
+        "camera": _small(primary.integer("MODULE")) if camera is None else camera,
+        "ccd": _small(primary.integer("OUTPUT")) if ccd is None else ccd,
     }
+
+
+def _small(value: int | None) -> int | None:
+    """What is no number of a sector, quarter, campaign or detector is None."""
+    return value if value is not None and 0 <= value < 100_000 else None
 
 
 def star_of(table: FitsTable) -> Star:
@@ -263,18 +302,17 @@ def _positive(value: float | None) -> float | None:
     return value if value is not None and value > 0 else None
 
 
-def _series_of_text(content: bytes, name: str, fetch: FetchConfig) -> _Series:
+def _series_of_text(content: bytes, name: str, fetch: FetchConfig, bounds: Bounds) -> _Series:
     """Columns separated by commas, semicolons, tabs or spaces; with a header line, or time, flux and error in order."""
-    try:
-        lines = [line.strip() for line in content.decode("utf-8-sig").splitlines()]
-    except UnicodeDecodeError:
-        raise BadFile(f"{name}: neither FITS nor text") from None
+    lines = _read_lines(content, name, bounds)
     comments = [line.lstrip("# ") for line in lines[:100] if line.startswith("#")]
     rows = [line for line in lines if line and not line.startswith("#")]
     if not rows:
         raise BadFile(f"{name}: no line with values")
     delimiter = next((mark for mark in ",;\t" if mark in rows[0]), " ")
     titles = _cells(rows[0], delimiter)
+    if len(titles) > MOST_COLUMNS:
+        raise BadFile(f"{name}: {len(titles):,} columns, more than {MOST_COLUMNS}; keep time, flux and flux_err")
     if any(_is_number(cell) for cell in titles):
         titles = _titles_of_bare_columns(comments, delimiter, len(titles), fetch)
     else:
@@ -293,6 +331,22 @@ def _series_of_text(content: bytes, name: str, fetch: FetchConfig) -> _Series:
         flux_column=titles[places[flux_name]],
         time_words=" ".join((titles[places[time_name]], *comments)).upper(),
     )
+
+
+def _read_lines(content: bytes, name: str, bounds: Bounds) -> list[str]:
+    """The lines, stripped. Raises BadFile for bytes that are no text and for too many or too long lines."""
+    _refuse_rows(max(content.count(b"\n"), content.count(b"\r")), name, bounds)
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise BadFile(f"{name}: neither FITS nor text") from None
+    if "\0" in text:
+        raise BadFile(f"{name}: neither FITS nor text, it has NUL characters")
+    lines = [line.strip() for line in text.splitlines()]
+    _refuse_rows(len(lines), name, bounds)
+    if (longest := max(map(len, lines), default=0)) > _MOST_LINE:
+        raise BadFile(f"{name}: a line of {longest:,} characters; a light curve has a line for each time")
+    return lines
 
 
 def _titles_of_bare_columns(comments: Sequence[str], delimiter: str, n_columns: int, fetch: FetchConfig) -> list[str]:
@@ -332,7 +386,7 @@ def _read_columns(
     lines = [",".join(row.split()) for row in rows] if delimiter == " " else rows
     try:
         frame = pl.read_csv(
-            io.StringIO("\n".join(lines)),
+            "\n".join(lines).encode(),
             has_header=False,
             infer_schema=False,
             separator="," if delimiter == " " else delimiter,
@@ -368,7 +422,9 @@ def _light_curve(
     finite &= possible_times(series.time, zero, name, notes)
     author = ref.author if ref else AUTHOR_OF_UPLOADS
     mask = 0 if series.quality is None else quality_mask(mission, author, fetch, series.product.get("observation"))
-    good = finite & np.isfinite(series.flux)
+    error = None if series.error is None else _in_32_bits(series.error)
+    series = replace(series, flux=_in_32_bits(series.flux), error=error)
+    good = finite & (np.abs(series.flux) < POSSIBLE_FLUX)
     if series.quality is not None:
         good &= (series.quality & mask) == 0
     if series.other_flags is not None and fetch.quality != "none":
@@ -420,6 +476,12 @@ def possible_times(time: NDArray[np.float64], zero: float, name: str, notes: lis
     return possible
 
 
+def _in_32_bits(values: NDArray[np.floating]) -> Fluxes:
+    """What is too large for them becomes infinite."""
+    with np.errstate(over="ignore"):
+        return values.astype(np.float32)
+
+
 def _ordered(series: _Series, good: Mask) -> tuple[Times, Fluxes, Fluxes | None]:
     """The good cadences in order of time, each time once."""
     time = series.time[good]
@@ -429,7 +491,7 @@ def _ordered(series: _Series, good: Mask) -> tuple[Times, Fluxes, Fluxes | None]
     if (steps <= 0).any():
         _, order = np.unique(time, return_index=True)
         time, flux, error = time[order], flux[order], None if error is None else error[order]
-    return time, flux.astype(np.float32), None if error is None else error.astype(np.float32)
+    return time, flux, error
 
 
 def _name_star(found: re.Match[str] | None, name: str) -> str:
@@ -449,7 +511,7 @@ def quality_mask(mission: str, author: str, fetch: FetchConfig, sector: object) 
 
 def _usable_errors(flux: Fluxes, error: Fluxes | None, name: str, notes: list[str], *, check_scale: bool) -> Fluxes:
     """Positive errors: those of the file, or the scatter from point to point where it has none or none that fit."""
-    usable = None if error is None else np.isfinite(error) & (error > 0)
+    usable = None if error is None else (error > 0) & (error < POSSIBLE_FLUX)
     if error is not None and usable is not None and usable.any():
         typical = float(np.median(error[usable]))
         if not check_scale or 0.05 < typical / _point_scatter(flux) < 20:

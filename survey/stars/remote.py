@@ -4,16 +4,21 @@ With `sources` and `catalogs` this is the only part of the survey that reaches o
 archive answered that there is no such file; true tomorrow too) and FetchFailed (anything else; worth asking again).
 """
 
+import base64
+import contextlib
+import hashlib
 import os
 import random
 import re
 import threading
 import time
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Callable, Iterator
+import zlib
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from html import unescape
-from typing import Literal, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 from urllib.parse import quote, unquote, urlencode, urljoin, urlsplit
 
 import urllib3
@@ -21,7 +26,10 @@ from pyarrow import fs
 
 from survey.config import RunConfig
 from survey.errors import BadFile, FetchFailed, NoData, UsageError
+from survey.stars import fits
+from survey.stars.cache import Part
 from survey.stars.fits import MAX_BYTES
+from survey.stars.limits import Busy, Down, Limiter
 
 PUBLIC_BUCKET = "stpubdata"
 """The archive's own bucket; it is read without credentials, whatever the environment holds."""
@@ -31,79 +39,85 @@ PUBLIC_REGION = "us-east-1"
 T = TypeVar("T")
 
 
-class Limiter(Protocol):
-    """Anything that holds a caller back until it may ask; an actor can stand in for a whole cluster."""
+LONGEST = 10.0
+"""A request that is still sending after so many times `run.timeout_s` is broken off; the next goes on from there."""
 
-    def acquire(self) -> None: ...
+RANGE_BYTES = 8 << 20
+"""Of one request to S3."""
 
-
-class TokenBucket:
-    """At most `rate` requests a second over all threads of a process, `burst` at once after a pause."""
-
-    def __init__(self, rate: float, burst: float | None = None) -> None:
-        self._rate = rate
-        self._burst = max(1.0, rate if burst is None else burst)
-        self._tokens = self._burst
-        self._filled = time.monotonic()
-        self._lock = threading.Lock()
-
-    def acquire(self) -> None:
-        """Take a token, sleeping until there is one; callers are served in the order in which they came."""
-        with self._lock:
-            now = time.monotonic()
-            self._tokens = min(self._burst, self._tokens + (now - self._filled) * self._rate) - 1.0
-            self._filled = now
-            wait = -self._tokens / self._rate
-        if wait > 0:
-            time.sleep(wait)
+CHUNK_BYTES = 1 << 17
 
 
-@dataclass
-class Line:
-    """How well an archive answers: requests given up in a row, over all threads."""
-
-    given_up: int = 0
-
-    @property
-    def is_dead(self) -> bool:
-        return self.given_up >= DEAD_AFTER
-
-
-DEAD_AFTER = 5
-"""After so many requests in a row that no attempt got through, a request is tried once, until one is answered again."""
-
-
-def retry(
-    request: Callable[[], T],
-    what: str,
-    run: RunConfig,
-    limiter: Limiter,
-    *,
-    line: Line | None = None,
-    sleep: Callable[[float], None] = time.sleep,
-) -> T:
-    """The answer of `request`, asked up to `run.attempts` times while it raises FetchFailed; once on a dead line.
+def retry(request: Callable[[], T], what: str, run: RunConfig, *, sleep: Callable[[float], None] = time.sleep) -> T:
+    """The answer of `request`, asked up to `run.attempts` times while it raises FetchFailed.
 
     Pauses double from `run.backoff_s`, and each is drawn between half and all of its length, so that workers which
-    failed together do not come back together. Raises the last FetchFailed, and at once whatever else `request` raises.
+    failed together do not come back together; where the server itself said how long to wait, the limiter sees to it
+    for everybody. Raises the last FetchFailed, and at once whatever else `request` raises, and Down.
     """
-    line = line or Line()
     for attempt in range(1, run.attempts + 1):
-        limiter.acquire()
         try:
-            answer = request()
+            return request()
+        except Down as error:
+            raise Down(f"{what}: {error}") from error
         except FetchFailed as error:
-            if attempt == run.attempts or line.is_dead:
-                line.given_up += 1
+            if attempt == run.attempts:
                 raise FetchFailed(f"{what}: {error} ({attempt} attempt{'s' * (attempt > 1)})") from error
-            sleep(run.backoff_s * 2 ** (attempt - 1) * random.uniform(0.5, 1.0))
-        except (NoData, BadFile):
-            line.given_up = 0
-            raise
-        else:
-            line.given_up = 0
-            return answer
+            if not isinstance(error, Busy):
+                sleep(run.backoff_s * 2 ** (attempt - 1) * random.uniform(0.5, 1.0))
     raise AssertionError("run.attempts is at least 1")
+
+
+class Doubts:
+    """Checks a file that has come, over the attempts to get it.
+
+    What fails a check may have been damaged on the way, so it is asked for again; but the same bytes twice are what the
+    archive keeps, and it is for the reader to say what is wrong with them.
+    """
+
+    def __init__(self, key: str) -> None:
+        self._key = key
+        self._seen: set[str] = set()
+
+    def settle(self, part: Part, headers: Mapping[str, str]) -> bytes:
+        """The bytes. Raises FetchFailed, and begins the part anew, where there is reason to doubt them."""
+        data = bytes(part.content)
+        if (wrong := _find_damage(data, self._key, headers)) is None:
+            return data
+        part.begin()
+        digest = hashlib.sha256(data).hexdigest()
+        if digest in self._seen:
+            return data
+        self._seen.add(digest)
+        raise FetchFailed(f"damaged on the way? {wrong}")
+
+
+def _find_damage(data: bytes, key: str, headers: Mapping[str, str]) -> str | None:
+    """Compares with the digests that the server gives, and a FITS file with itself."""
+    etag = headers.get("etag", "").strip('"')
+    given = [
+        (etag if _MD5.fullmatch(etag) else "", lambda: hashlib.md5(data, usedforsecurity=False).hexdigest()),
+        (headers.get("content-md5", ""), lambda: _base64(hashlib.md5(data, usedforsecurity=False).digest())),
+        (headers.get("x-amz-checksum-sha256", ""), lambda: _base64(hashlib.sha256(data).digest())),
+        (headers.get("x-amz-checksum-crc32", ""), lambda: _base64(zlib.crc32(data).to_bytes(4, "big"))),
+    ]
+    # A digest of digests, of a file that was stored in pieces, ends in the number of them.
+    if any(digest and "-" not in digest and digest != make() for digest, make in given):
+        return "the bytes do not have the digest that the archive gives"
+    if not key.endswith((".fits", ".fits.gz")):
+        return None
+    try:
+        fits.verify(data, key.rpartition("/")[2])
+    except BadFile as error:
+        return str(error)
+    return None
+
+
+_MD5 = re.compile(r"[0-9a-f]{32}")
+
+
+def _base64(digest: bytes) -> str:
+    return base64.b64encode(digest).decode()
 
 
 @dataclass(frozen=True)
@@ -126,8 +140,11 @@ class Store(Protocol):
     def exists(self, key: str) -> bool:
         """Raises FetchFailed."""
 
-    def read(self, key: str) -> bytes:
-        """Raises NoData if there is no such file, FetchFailed."""
+    def read(self, key: str, part: Part | None = None) -> bytes:
+        """part: of an earlier try, which is gone on with, and where this one leaves what came if it fails.
+
+        Raises NoData if there is no such file, FetchFailed.
+        """
 
 
 def walk(store: Store, folder: str) -> Iterator[str]:
@@ -157,7 +174,8 @@ class S3Store:
 
     def __init__(self, root: str, run: RunConfig, limiter: Limiter) -> None:
         self._root = root
-        self._run, self._limiter, self._line = run, limiter, Line()
+        self._run, self._limiter = run, limiter
+        self._host = f"s3://{root.partition('/')[0]}"
         public = root.partition("/")[0] == PUBLIC_BUCKET
         endpoint = urlsplit(os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or "")
         has_credentials = "AWS_ACCESS_KEY_ID" in os.environ or "AWS_PROFILE" in os.environ
@@ -177,38 +195,53 @@ class S3Store:
 
     def list(self, folder: str) -> Listing:
         selector = fs.FileSelector(f"{self._root}/{folder}".rstrip("/"), allow_not_found=True, recursive=False)
-        found = self._ask(lambda: self._fs.get_file_info(selector), folder)
+        found = self._look(selector, folder)
         files = sorted(info.base_name for info in found if info.type == fs.FileType.File)
         folders = sorted(f"{info.base_name}/" for info in found if info.type == fs.FileType.Directory)
         return Listing(tuple(files), tuple(folders))
 
     def exists(self, key: str) -> bool:
-        info = self._ask(lambda: self._fs.get_file_info(f"{self._root}/{key}"), key)
-        return bool(info.type == fs.FileType.File)
+        return bool(self._look(f"{self._root}/{key}", key).type == fs.FileType.File)
 
-    def read(self, key: str) -> bytes:
-        return self._ask(lambda: self._read(key), key)
+    def read(self, key: str, part: Part | None = None) -> bytes:
+        begun, doubts = Part() if part is None else part, Doubts(key)
+        return retry(lambda: self._read(key, begun, doubts), self._name(key), self._run)
 
-    def _read(self, key: str) -> bytes:
-        with self._fs.open_input_file(f"{self._root}/{key}") as file:
-            size = file.size()
+    def _read(self, key: str, part: Part, doubts: Doubts) -> bytes:
+        with self._request(key):
+            file = self._fs.open_input_file(f"{self._root}/{key}")
+        with file:
+            size, etag = file.size(), str(file.metadata().get("ETag", b""), "latin-1")
             if size > MAX_BYTES:
-                raise BadFile(f"s3://{self._root}/{key} has {size >> 20} MB, more than any file of use has: refused")
-            data: bytes = file.read()
-        if len(data) != size:
-            raise FetchFailed(f"only {len(data)} of {size} bytes came")
-        return data
+                raise BadFile(f"{self._name(key)} has {size >> 20} MB, more than any file of use has: refused")
+            if not part.continues(etag, size):
+                part.begin(etag)
+            while (begin := len(part.content)) < size:
+                with self._request(key):
+                    part.content += (got := file.read_at(min(RANGE_BYTES, size - begin), begin))
+                    if not got:
+                        raise FetchFailed(f"only {begin} of {size} bytes came")
+        return doubts.settle(part, {"etag": etag})
 
-    def _ask(self, request: Callable[[], T], key: str) -> T:
-        def translated() -> T:
+    def _look(self, what: str | fs.FileSelector, key: str) -> Any:
+        def request() -> Any:
+            with self._request(key):
+                return self._fs.get_file_info(what)
+
+        return retry(request, self._name(key), self._run)
+
+    @contextlib.contextmanager
+    def _request(self, key: str) -> Iterator[None]:
+        with self._limiter.asking(self._host):
             try:
-                return request()
+                yield
             except FileNotFoundError:
-                raise NoData(f"s3://{self._root}/{key}: the archive has no such file") from None
+                raise NoData(f"{self._name(key)}: the archive has no such file") from None
             except OSError as error:
                 raise FetchFailed(_first_line(error)) from error
 
-        return retry(translated, f"s3://{self._root}/{key}", self._run, self._limiter, line=self._line)
+    def _name(self, key: str) -> str:
+        return f"s3://{self._root}/{key}"
 
 
 def _first_line(error: Exception) -> str:
@@ -222,58 +255,123 @@ class HttpClient:
     """GET and HEAD with retries; connections are kept and may be used by several threads."""
 
     def __init__(self, run: RunConfig, limiter: Limiter) -> None:
-        self._run, self._limiter, self._line = run, limiter, Line()
+        self._run, self._limiter = run, limiter
         timeout = urllib3.Timeout(connect=min(10.0, run.timeout_s), read=run.timeout_s)
         self._pool = urllib3.PoolManager(
             maxsize=16, timeout=timeout, retries=urllib3.Retry(0, redirect=5, raise_on_redirect=True),
-            headers={"User-Agent": "transit-survey"},
+            headers={"User-Agent": "transit-survey", "x-amz-checksum-mode": "ENABLED"},
         )  # fmt: skip
 
-    def get(self, url: str) -> bytes:
-        """The body of an answer. Raises NoData for 404 and 410, FetchFailed for any other failure."""
-        return retry(lambda: self._get(url), url, self._run, self._limiter, line=self._line)
+    def get(self, url: str, key: str = "", part: Part | None = None) -> bytes:
+        """The body of an answer.
+
+        key: what is asked for, which says how it can be checked; part: as of Store.read. Raises NoData for 404 and 410,
+        FetchFailed for any other failure.
+        """
+        begun, doubts = Part() if part is None else part, Doubts(key)
+
+        def request() -> bytes:
+            with self._request(url):
+                headers = self._get(url, key, begun)
+            return doubts.settle(begun, headers)
+
+        return retry(request, url, self._run)
 
     def exists(self, url: str) -> bool:
         """Whether HEAD finds something. Raises FetchFailed."""
-        return retry(lambda: self._exists(url), url, self._run, self._limiter, line=self._line)
 
-    def _get(self, url: str) -> bytes:
-        try:
-            answer = self._pool.request("GET", url, preload_content=False)
-            try:
-                if answer.status != 200:
-                    answer.drain_conn()
-                    _check_status(answer.status, url)
-                # As the archive keeps it: what is gzipped stays so, also where the server calls that an encoding.
-                body = answer.read(MAX_BYTES + 1, decode_content=False)
-            finally:
-                answer.release_conn()
-        except (urllib3.exceptions.HTTPError, OSError) as error:
-            raise FetchFailed(_first_line(error)) from error
-        if len(body) > MAX_BYTES:
-            answer.close()
-            raise BadFile(f"{url} sends more than {MAX_BYTES >> 20} MB, more than any file of use has: refused")
-        announced = answer.headers.get("Content-Length", "")
-        if announced.isdigit() and len(body) != int(announced):
-            raise FetchFailed(f"only {len(body)} of {announced} bytes came")
-        return body
+        def request() -> bool:
+            with self._request(url):
+                _check_status(self._pool.request("HEAD", url), url)
+            return True
 
-    def _exists(self, url: str) -> bool:
         try:
-            answer = self._pool.request("HEAD", url)
-            _check_status(answer.status, url)
+            return retry(request, url, self._run)
         except NoData:
             return False
-        except (urllib3.exceptions.HTTPError, OSError) as error:
-            raise FetchFailed(_first_line(error)) from error
-        return True
+
+    @contextlib.contextmanager
+    def _request(self, url: str) -> Iterator[None]:
+        with self._limiter.asking(urlsplit(url).netloc):
+            try:
+                yield
+            except (urllib3.exceptions.HTTPError, OSError) as error:
+                raise FetchFailed(_first_line(error)) from error
+
+    def _get(self, url: str, key: str, part: Part) -> Mapping[str, str]:
+        """Fills the part with the whole body, or raises FetchFailed and leaves in it what came; returns the headers."""
+        asked = {"Range": f"bytes={len(part.content)}-", "If-Range": part.mark} if part.content and part.mark else {}
+        answer = self._pool.request("GET", url, headers={**self._pool.headers, **asked}, preload_content=False,
+                                    enforce_content_length=False)  # fmt: skip
+        try:
+            end = self._begin(answer, url, part)
+            self._take(answer, url, part)
+        finally:
+            answer.release_conn()
+        if end is not None and len(part.content) != end:
+            raise FetchFailed(f"only {len(part.content)} of {end} bytes came")
+        if ".fits" in key and part.content[:512].lstrip()[:1] == b"<":
+            # Captive portals and maintenance pages come with status 200.
+            part.begin()
+            raise FetchFailed("the server sends a web page instead of the file")
+        # Its digests, but for the ETag, are of what it sends.
+        return {"etag": answer.headers.get("ETag", "")} if answer.status == 206 else answer.headers
+
+    def _begin(self, answer: urllib3.BaseHTTPResponse, url: str, part: Part) -> int | None:
+        """Lets the part be gone on with, or begins it anew; returns the size of the whole, where the server says it."""
+        goes_on = answer.status == 206 and part.mark and _mark(answer.headers) == part.mark
+        if not (goes_on and _range_begins(answer.headers) == len(part.content)):
+            if answer.status in (200, 206, 416):
+                part.begin(_mark(answer.headers))
+            _check_status(answer, url)
+        announced = answer.headers.get("Content-Length", "")
+        return len(part.content) + int(announced) if announced.isdigit() else None
+
+    def _take(self, answer: urllib3.BaseHTTPResponse, url: str, part: Part) -> None:
+        deadline = time.monotonic() + LONGEST * self._run.timeout_s
+        # As the archive keeps it: what is gzipped stays so, also where the server calls that an encoding.
+        while chunk := answer.read1(CHUNK_BYTES, decode_content=False):
+            part.content += chunk
+            if len(part.content) > MAX_BYTES:
+                part.begin()
+                answer.close()
+                raise BadFile(f"{url} sends more than {MAX_BYTES >> 20} MB, more than any file of use has: refused")
+            if time.monotonic() > deadline:
+                answer.close()
+                raise FetchFailed(f"still sending after {LONGEST * self._run.timeout_s:.0f} s, broken off")
 
 
-def _check_status(status: int, url: str) -> None:
-    if status in (404, 410):
-        raise NoData(f"{url}: the archive has no such file ({status})")
-    if status != 200:
-        raise FetchFailed(f"the server answers {status}")
+def _check_status(answer: urllib3.BaseHTTPResponse, url: str) -> None:
+    if answer.status == 200:
+        return
+    answer.drain_conn()
+    if answer.status in (404, 410):
+        raise NoData(f"{url}: the archive has no such file ({answer.status})")
+    pause = parse_retry_after(answer.headers.get("Retry-After", ""))
+    if answer.status in (429, 503) and pause is not None:
+        raise Busy(f"the server answers {answer.status}", pause)
+    raise FetchFailed(f"the server answers {answer.status}")
+
+
+def parse_retry_after(text: str) -> float | None:
+    """Seconds of a Retry-After, which gives them or a date; None where it says nothing of sense."""
+    with contextlib.suppress(ValueError):
+        seconds = float(text)
+        return seconds if 0 <= seconds < float("inf") else None
+    with contextlib.suppress(ValueError):
+        return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
+    return None
+
+
+def _mark(headers: Mapping[str, str]) -> str:
+    """What names this very version of a file (RFC 9110, 13.1.5): a strong ETag, else a date; "" where there is none."""
+    etag = headers.get("ETag", "")
+    return etag if etag.startswith('"') else headers.get("Last-Modified", "")
+
+
+def _range_begins(headers: Mapping[str, str]) -> int | None:
+    found = re.match(r"bytes (\d+)-", headers.get("Content-Range", ""))
+    return int(found[1]) if found else None
 
 
 Layout = Literal["index", "s3", "none"]
@@ -308,12 +406,8 @@ class HttpStore:
     def exists(self, key: str) -> bool:
         return self._client.exists(self._root + quote(key))
 
-    def read(self, key: str) -> bytes:
-        data = self._client.get(self._root + quote(key))
-        if ".fits" in key and data[:512].lstrip()[:1] == b"<":
-            # Captive portals and maintenance pages come with status 200.
-            raise FetchFailed(f"{self._root}{key}: the server sends a web page instead of the file")
-        return data
+    def read(self, key: str, part: Part | None = None) -> bytes:
+        return self._client.get(self._root + quote(key), key, part)
 
     def _find_layout(self) -> Layout:
         with self._lock:

@@ -26,9 +26,10 @@ from urllib.parse import quote
 
 from survey.config import Config, FetchConfig
 from survey.errors import BadFile, FetchFailed, NoData, PermanentError, TooShort, UsageError
-from survey.stars.cache import Cache
+from survey.stars.cache import Cache, Part
 from survey.stars.fits import read_table
 from survey.stars.lightcurve import LightCurve, bin_in_time, drop_edges, normalise, stitch
+from survey.stars.limits import Limiter, Limits, Policy
 from survey.stars.pixels import LightCentre, TargetPixels, read_light_centre, read_pixels
 from survey.stars.products import (
     K2_CAMPAIGNS,
@@ -47,17 +48,20 @@ from survey.stars.products import (
 )
 from survey.stars.reading import (
     AUTHOR_OF_UPLOADS,
+    TRUSTED,
     UNNAMED,
+    Bounds,
     read_file,
     read_light_curve,
     table_target,
 )
-from survey.stars.remote import PUBLIC_BUCKET, HttpClient, Limiter, TokenBucket, open_store, walk
+from survey.stars.remote import PUBLIC_BUCKET, HttpClient, open_store, walk
 from survey.stars.targets import MISSIONS, Target, parse_download_script
 
 __all__ = [
     "ProductRef",
     "Source",
+    "choose_pixels",
     "choose_products",
     "fetch",
     "fetch_light_centres",
@@ -72,7 +76,8 @@ _ByStar = dict[str, list[ProductRef]]
 
 _SCRIPTS = "missions/tess/download_scripts/sector/"
 _SCRIPTS_HOST = "https://archive.stsci.edu/"
-_DOWNLOADS = "https://mast.stsci.edu/api/v0.1/Download/file/?uri="
+_MAST = "mast.stsci.edu"
+_DOWNLOADS = f"https://{_MAST}/api/v0.1/Download/file/?uri="
 
 
 class Source(Protocol):
@@ -115,11 +120,11 @@ def open_source(
 ) -> Source:
     """The source that a text names (see the module); mission and time_zero (BJD) say what a single file does not.
 
-    limiter: shared by all requests; by default `run.requests_per_s` over the threads of this process. Asks no network.
+    limiter: shared by all requests; by default what `run` allows, over the threads of this process. Asks no network.
     Raises UsageError.
     """
     kind, _, place = text.partition(":")
-    limiter = limiter or TokenBucket(config.run.requests_per_s)
+    limiter = limiter or Limits(Policy.of(config.run))
     if kind == "mirror" and "://" in place:
         return RemoteSource(place, config, limiter, cache)
     if kind == "mirror" and place:
@@ -169,17 +174,13 @@ def fetch(target: Target, source: Source, config: Config) -> LightCurve:
 
 
 def fetch_pixels(target: Target, source: Source, config: Config) -> tuple[list[TargetPixels], list[str]]:
-    """The star's target pixel files, at most `pixels.max_products`, the latest; none where the source has none.
+    """The star's target pixel files, those of `choose_pixels`; none where the source has none.
 
-    Of each observation only the files of the longest cadence are read, 2 min before 20 s whatever is searched: short
-    ones are large and say no more of where a signal comes from. Even so a file has some 50 MB (a light curve 2), so
-    they are for the few stars whose signals deserve it. Beside them, which files could not be used, and why. Raises
-    FetchFailed if any could not be had.
+    A file has some 50 MB (a light curve 2), so they are for the few stars whose signals deserve it. Beside them, which
+    files could not be used, and why. Raises FetchFailed if any could not be had.
     """
-    slow = config.fetch.model_copy(update={"fast_cadence": False})
-    refs = choose_products(source.find_pixels(target), target, slow)
     found, left_out = [], []
-    for ref in refs[-config.pixels.max_products :]:
+    for ref in choose_pixels(target, source, config):
         try:
             found.append(_read_pixels(ref, target, source, config.fetch))
         except NoData:
@@ -188,6 +189,16 @@ def fetch_pixels(target: Target, source: Source, config: Config) -> tuple[list[T
         except PermanentError as error:
             left_out.append(str(error))
     return found, left_out
+
+
+def choose_pixels(target: Target, source: Source, config: Config) -> list[ProductRef]:
+    """The star's pixel files that are looked at: at most `pixels.max_products`, the latest.
+
+    Of each observation only the files of the longest cadence, 2 min before 20 s whatever is searched: short ones are
+    large and say no more of where a signal comes from. Raises FetchFailed if the archive could not be asked.
+    """
+    slow = config.fetch.model_copy(update={"fast_cadence": False})
+    return choose_products(source.find_pixels(target), target, slow)[-config.pixels.max_products :]
 
 
 def _read_pixels(ref: ProductRef, target: Target, source: Source, config: FetchConfig) -> TargetPixels:
@@ -351,18 +362,25 @@ class _CachedReads:
         self._cache = cache
         self._warned = False
 
-    def read(self, key: str, download: Callable[[], bytes]) -> bytes:
-        """From the cache, or downloaded and kept; what the archive does not have is remembered."""
+    def read(self, key: str, download: Callable[[Part], bytes]) -> bytes:
+        """From the cache, or downloaded and kept; what the archive does not have is remembered.
+
+        download: goes on with what came before, and leaves what came where it fails.
+        """
         if self._cache is None:
-            return download()
+            return download(Part())
         if (data := self._cache.get(key)) is not None:
             return data
         if (reason := self._cache.missing(key)) is not None:
             raise NoData(reason)
+        part = self._cache.part(key)
         try:
-            data = download()
+            data = download(part)
         except NoData as error:
             self.remember_missing(key, str(error))
+            raise
+        except BaseException:  # an interruption, too, leaves what came; it goes on
+            self._store(lambda cache: cache.keep_part(key, part))
             raise
         self._store(lambda cache: cache.put(key, data))
         return data
@@ -429,7 +447,7 @@ class RemoteSource:
         return sorted(known, key=lambda ref: ref.key)
 
     def read(self, ref: ProductRef) -> bytes:
-        return self._reads.read(ref.key, lambda: self._store.read(ref.key))
+        return self._reads.read(ref.key, lambda part: self._store.read(ref.key, part))
 
     def targets(
         self, mission: str | None, observations: Sequence[int] = (), limit: int | None = None
@@ -506,7 +524,7 @@ class RemoteSource:
     def _list(self, folder: str) -> list[str]:
         """Keys in a star's folder, remembered in the cache: what was once observed does not change."""
 
-        def download() -> bytes:
+        def download(part: Part) -> bytes:
             files = self._store.list(folder).files
             if not files:
                 raise NoData(f"{folder}: the archive has nothing there")
@@ -543,7 +561,9 @@ class RemoteSource:
             if sector not in self._scripts:
                 key = _script_key(sector)
                 try:
-                    text = self._reads.read(key, lambda: self._scripts_store.read(key)).decode("utf-8", "replace")
+                    text = self._reads.read(key, lambda part: self._scripts_store.read(key, part)).decode(
+                        "utf-8", "replace"
+                    )
                     listed = parse_download_script(text)
                 except NoData:
                     self._scripts[sector] = None
@@ -582,10 +602,11 @@ class MastSource:
         return self._find(target, "pixels")
 
     def _find(self, target: Target, kind: Kind) -> list[ProductRef]:
-        self._limiter.acquire()
         mission = {"tess": "TESS", "kepler": "Kepler", "k2": "K2"}[target.mission]
+        with self._limiter.asking(_MAST):
+            found = self._search(target.target_id, mission=mission, kind=kind)
         refs = set()
-        for name, uri in self._search(target.target_id, mission=mission, kind=kind):
+        for name, uri in found:
             ref = recognise_product(name, kind)
             if ref is not None and ref.target_id in (None, target.target_id):
                 refs.add(replace(ref, key=uri, target_id=target.target_id))
@@ -593,7 +614,7 @@ class MastSource:
 
     def read(self, ref: ProductRef) -> bytes:
         url = _DOWNLOADS + quote(ref.key, safe=":/")
-        return self._reads.read(ref.key.replace(":", "/"), lambda: self._client.get(url))
+        return self._reads.read(ref.key.replace(":", "/"), lambda part: self._client.get(url, ref.key, part))
 
     def targets(
         self, mission: str | None, observations: Sequence[int] = (), limit: int | None = None
@@ -628,18 +649,31 @@ def _search_mast(target_id: str, mission: str, kind: Kind) -> list[tuple[str, st
 
 
 class FileSource:
-    """One file that somebody brought; the star is called as its header or its name says."""
+    """One file that somebody brought; the star is called as its header or its name says.
+
+    content: its bytes, where they are at hand already: the path is then a name and nothing on disk is looked at.
+    bounds: on the size of files that are not trusted.
+    """
 
     def __init__(
-        self, path: str | Path, config: FetchConfig, *, mission: str | None = None, time_zero: float | None = None
+        self,
+        path: str | Path,
+        config: FetchConfig,
+        *,
+        content: bytes | None = None,
+        mission: str | None = None,
+        time_zero: float | None = None,
+        bounds: Bounds = TRUSTED,
     ) -> None:
         self._path = Path(path)
         self._config = config
+        self._content = content
         self._mission, self._time_zero = mission, time_zero
+        self._bounds = bounds
         self.name = f"file:{path}"
         if mission is not None and mission not in MISSIONS:
             raise UsageError(f"no mission {mission!r}: choose {', '.join(MISSIONS)}")
-        if not self._path.is_file():
+        if content is None and not self._path.is_file():
             raise UsageError(f"no file {path}")
 
     def find(self, target: Target) -> list[ProductRef]:
@@ -661,16 +695,24 @@ class FileSource:
         return []
 
     def read(self, ref: ProductRef) -> bytes:
-        return read_file(self._path)
+        return self._bytes()
 
     def targets(
         self, mission: str | None = None, observations: Sequence[int] = (), limit: int | None = None
     ) -> Iterator[Target]:
         """The file's own star. Raises BadFile or TooShort if the file is no light curve."""
         lc = read_light_curve(
-            read_file(self._path), self._path.name, self._config, mission=self._mission, time_zero=self._time_zero
+            self._bytes(),
+            self._path.name,
+            self._config,
+            mission=self._mission,
+            time_zero=self._time_zero,
+            bounds=self._bounds,
         )
         return iter([Target(lc.target_id, lc.mission)])
+
+    def _bytes(self) -> bytes:
+        return read_file(self._path) if self._content is None else self._content
 
     def describe(self) -> dict[str, Any]:
         return {"source": self.name, "mission": self._mission, "time_zero": self._time_zero}

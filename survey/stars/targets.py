@@ -196,7 +196,7 @@ def read_targets(
         known = targets.setdefault(target.target_id, target)
         if known is not target:
             problems.append(f"{entry.line}: {target.target_id} again, as on {first_lines[target.target_id]}: merged")
-            targets[target.target_id] = _merge(known, target)
+            targets[target.target_id] = merge_targets(known, target)
         else:
             first_lines[target.target_id] = entry.line
     if not targets:
@@ -239,7 +239,7 @@ def _parse_cell(text: str) -> tuple[int, ...]:
     return parse_numbers(",".join(part.removesuffix(".0") for part in parts)) if parts != [""] else ()
 
 
-def _merge(first: Target, second: Target) -> Target:
+def merge_targets(first: Target, second: Target) -> Target:
     """Both lines' observations; all, where one of them asks for all."""
     both = {*first.observations, *second.observations} if first.observations and second.observations else set()
     return Target(first.target_id, first.mission, tuple(sorted(both)))

@@ -28,6 +28,9 @@ OUTAGE = "SURVEY_TEST_OUTAGE"
 SLOW = "SURVEY_TEST_SLOW_S"
 """Environment: seconds that a shard's search takes longer."""
 
+GATE = "SURVEY_TEST_GATE"
+"""Environment: a file; no shard is searched before it exists."""
+
 
 def targets(count: int, mission: str = "tess", first: int = 1) -> list[Target]:
     prefix = {"tess": "TIC", "kepler": "KIC", "k2": "EPIC"}[mission]
@@ -93,6 +96,8 @@ def make_detrend(config: Config, source: Source | None) -> Step:
 
 def make_search(config: Config, source: Source | None) -> Step:
     def step(table: pa.Table) -> pa.Table:
+        while not Path(os.environ.get(GATE, os.devnull)).exists():
+            time.sleep(0.1)
         time.sleep(float(os.environ.get(SLOW, "0")))
         return schema.extend(table, stages.SEARCHED, [attempt("search", search, row) for row in rows_of(table)])
 

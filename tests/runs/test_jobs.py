@@ -1,94 +1,28 @@
 """`ray job submit -- python -m jobs.sweep` on a head of its own, started and ended by its process id."""
 
-import contextlib
-import os
-import secrets
 import shutil
-import socket
 import subprocess
 import sys
-import tempfile
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
 import pyarrow.parquet as pq
 import pytest
 
 from survey.runs import store
 from survey.stars.simulate import write_archive
+from tests.heads import RAY, ROOT, Head, free_ports, running_head
+
+__all__ = ["free_ports"]
 
 pytestmark = pytest.mark.verify
-
-ROOT = Path(__file__).parents[2]
-RAY = str(Path(sys.executable).with_name("ray"))
-
-
-@dataclass(frozen=True)
-class Head:
-    url: str
-    client: str
-    environment: dict[str, str]
-
-
-def free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    for one in sockets:
-        one.bind(("127.0.0.1", 0))
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
-
-
-def answers(url: str, token: str) -> bool:
-    request = urllib.request.Request(f"{url}/api/jobs/", headers={"Authorization": f"Bearer {token}"})
-    try:
-        with urllib.request.urlopen(request, timeout=2):
-            return True
-    except (urllib.error.URLError, OSError):
-        return False
 
 
 @pytest.fixture(scope="module")
 def head() -> Iterator[Head]:
-    """A head with token authentication, on loopback."""
-    gcs, dashboard, client, agent = free_ports(4)
-    folder = tempfile.mkdtemp(prefix="ray-")
-    token = secrets.token_hex(16)
-    environment = os.environ | {
-        "RAY_AUTH_MODE": "token",
-        "RAY_AUTH_TOKEN": token,
-        "RAY_USAGE_STATS_ENABLED": "0",
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-    }
-    command = [RAY, "start", "--head", "--block", "--node-ip-address=127.0.0.1", f"--port={gcs}"]
-    command += [f"--dashboard-port={dashboard}", f"--ray-client-server-port={client}", "--num-cpus=8"]
-    # The usual port may be that of the Ray which other tests share.
-    command += [f"--dashboard-agent-listen-port={agent}"]
-    command += [f"--object-store-memory={200 << 20}", f"--temp-dir={folder}"]
-    process = subprocess.Popen(command, cwd=ROOT, env=environment, start_new_session=True, stdout=subprocess.DEVNULL)
-    url = f"http://127.0.0.1:{dashboard}"
-    try:
-        deadline = time.monotonic() + 120
-        while not answers(url, token):
-            assert process.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.5)
-        yield Head(url, f"ray://127.0.0.1:{client}", environment)
-    finally:
-        family = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
-        process.kill()
-        process.wait()
-        for child in family:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                child.kill()
-        psutil.wait_procs(family, timeout=30)
-        shutil.rmtree(folder, ignore_errors=True)
+    with running_head("--num-cpus=8") as head:
+        yield head
 
 
 @pytest.fixture(scope="module")

@@ -96,6 +96,13 @@ def kepler_bytes(
     )  # fmt: skip
 
 
+def with_card(data: bytes, key: str, value: str) -> bytes:
+    """The file with the value of the last card of that name replaced, and no checksums."""
+    place = data.rindex(f"{key:8}=".encode())
+    data = data[:place] + f"{key:8}= {value:>20}".encode("latin-1") + data[place + 30 :]
+    return data.replace(b"CHECKSUM=", b"COMMENT  ").replace(b"DATASUM =", b"COMMENT  ")
+
+
 SKY = ((12.8, 15.6), (-14.9, 11.7))
 """Arcsec eastwards and northwards a pixel along columns and rows, in the files that `pixel_bytes` makes."""
 

@@ -13,6 +13,7 @@ from survey.config import load
 from survey.errors import FetchFailed
 from survey.stars import sources
 from survey.stars.cache import Cache
+from survey.stars.limits import Limits, Policy
 from survey.stars.products import k2_folder, k2_name, kepler_folder, recognise_product, tess_folder, tess_pixels
 from survey.stars.sources import MastSource, fetch, fetch_light_centres, fetch_pixels, open_source
 from survey.stars.targets import Target
@@ -213,7 +214,7 @@ def test_mast_by_a_search_that_is_not_asked_here(mirror, monkeypatch, tmp_path):
     write(tmp_path / "served", f"mast:TESS/product/{name}", (mirror / pixels_key(1)).read_bytes())
     with serve(tmp_path / "served") as server:
         monkeypatch.setattr(sources, "_DOWNLOADS", f"{server.url}/")
-        source = MastSource(CONFIG, sources.TokenBucket(1000), None, search=search)
+        source = MastSource(CONFIG, Limits(Policy.of(CONFIG.run)), None, search=search)
         assert products_of(TIC, source) == [name]
         assert source.find_pixels(Target("EPIC 7", "k2")) == []
     assert asked == [("TIC 123", "TESS", "pixels"), ("EPIC 7", "K2", "pixels")]

@@ -2,9 +2,8 @@
 
 import contextlib
 import hashlib
-import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,10 +12,11 @@ import pytest
 
 from survey.config import Config, load
 from survey.errors import BadFile, FetchFailed, NoData, TooShort, UsageError
-from survey.stars import remote, simulate, sources
+from survey.stars import simulate, sources
 from survey.stars.cache import Cache
+from survey.stars.limits import Busy, Down
 from survey.stars.products import k2_folder, kepler_folder, recognise_product, tess_folder
-from survey.stars.remote import DEAD_AFTER, Line, TokenBucket, retry
+from survey.stars.remote import retry
 from survey.stars.sources import MastSource, Source, fetch, open_source
 from survey.stars.targets import Target
 from tests.stars.fits_files import kepler_bytes, spoc_bytes, write
@@ -454,73 +454,51 @@ class Free:
 
     asked = 0
 
-    def acquire(self) -> None:
+    @contextlib.contextmanager
+    def asking(self, host: str) -> Iterator[None]:
         self.asked += 1
+        yield
 
 
 def test_pauses_double_and_vary():
     pauses: list[float] = []
     run = load(overrides=["run.attempts=5", "run.backoff_s=1.0"]).run
-    limiter = Free()
+    asked: list[int] = []
 
     def fail() -> None:
+        asked.append(1)
         raise FetchFailed("no")
 
     with pytest.raises(FetchFailed, match=r"it: no \(5 attempts\)"):
-        retry(fail, "it", run, limiter, sleep=pauses.append)
-    assert limiter.asked == 5
+        retry(fail, "it", run, sleep=pauses.append)
+    assert len(asked) == 5
     assert len(pauses) == 4
     for pause, longest in zip(pauses, (1, 2, 4, 8), strict=True):
         assert longest / 2 <= pause <= longest
 
 
-def test_on_a_dead_line_each_request_is_tried_once():
-    limiter, line = Free(), Line()
+@pytest.mark.parametrize("error", [NoData("404"), BadFile("huge"), Down("dead")])
+def test_what_is_final_is_not_tried_again(error):
+    asked: list[int] = []
 
-    def fail() -> None:
-        raise FetchFailed("no")
+    def ask() -> None:
+        asked.append(1)
+        raise error
 
-    def ask(request: Callable[[], object]) -> int:
-        before = limiter.asked
-        with contextlib.suppress(FetchFailed):
-            retry(request, "it", CONFIG.run, limiter, line=line, sleep=lambda seconds: None)
-        return limiter.asked - before
-
-    attempts = CONFIG.run.attempts
-    assert [ask(fail) for _ in range(7)] == [*[attempts] * DEAD_AFTER, 1, 1]
-    assert [ask(lambda: 1), ask(fail)] == [1, attempts]
+    with pytest.raises(type(error)):
+        retry(ask, "it", CONFIG.run)
+    assert len(asked) == 1
 
 
-def test_what_is_final_is_not_tried_again():
-    limiter = Free()
+def test_where_the_server_says_how_long_to_wait_nobody_waits_longer():
+    pauses: list[float] = []
 
-    def absent() -> None:
-        raise NoData("404")
+    def ask() -> None:
+        raise Busy("503", 7.0)
 
-    with pytest.raises(NoData, match="404"):
-        retry(absent, "it", CONFIG.run, limiter)
-    assert limiter.asked == 1
-
-
-def test_requests_are_held_to_a_rate_over_threads(monkeypatch):
-    clock = [0.0]
-    waits: list[float] = []
-    monkeypatch.setattr(remote.time, "monotonic", lambda: clock[0])
-    monkeypatch.setattr(remote.time, "sleep", waits.append)
-    bucket = TokenBucket(10, burst=2)
-    threads = [threading.Thread(target=bucket.acquire) for _ in range(6)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert sorted(waits) == pytest.approx([0.1, 0.2, 0.3, 0.4])
-    clock[0] = 100.0
-    waits.clear()
-    bucket.acquire()
-    bucket.acquire()
-    assert waits == []
-    bucket.acquire()
-    assert waits == pytest.approx([0.1])
+    with pytest.raises(FetchFailed, match="2 attempts"):
+        retry(ask, "it", CONFIG.run, sleep=pauses.append)
+    assert pauses == []
 
 
 def test_any_limiter_will_do(mirror):

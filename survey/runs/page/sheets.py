@@ -27,7 +27,7 @@ from survey.runs.folder import open_folder
 from survey.runs.sheet import Evidence, draw_thumbnail, gather_evidence, sheet_name, write_sheet
 from survey.runs.stages import Row, examine, rows_of
 from survey.runs.store import Run
-from survey.stars.cache import Cache
+from survey.stars.cache import open_cache
 from survey.stars.pixels import LightCentre
 from survey.stars.sources import Source, fetch_light_centres, open_source
 from survey.stars.targets import Target
@@ -156,7 +156,8 @@ def _one_thread_each() -> Iterator[None]:
 
 def draw_star(desk: Desk, errand: Errand) -> Drawn:
     """The sheets of one star's signals, written; in a process of its own."""
-    source = open_source(desk.source, desk.config, cache=None if desk.cache is None else Cache(desk.cache))
+    cache = None if desk.cache is None else open_cache(desk.cache, max_gb=desk.config.run.cache_gb)
+    source = open_source(desk.source, desk.config, cache=cache)
     row = rows_of(examine(errand.target, desk.config, source))[0]
     if row["status"] != "ok":
         return _told(errand.signals, f"{row['status']}: {row['error']}")

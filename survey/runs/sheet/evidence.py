@@ -1,7 +1,7 @@
 """What the sheet of one signal shows, as numbers: folds, model, spectrum, depths. Drawn by `page`, kept by `files`."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -155,35 +155,53 @@ def gather_evidence(row: Row, tce: Signal | None, config: Config, centres: Seque
     curve = flat_curve(row, config)
     if tce is None:
         return Evidence(row, None, config, curve, measure_power(curve, None, config))
-    signal = tce_of({**tce, "number": tce["number"] or 0, "scatter_beta": tce["scatter_beta"] or 1.0})
-    others = [tce_of(other) for other in row.get("tces") or () if other["number"] != signal.number]
-    orbit, half = signal.ephemeris, _reach(signal.ephemeris)
+    folds = fold_signal(row, tce, config, curve)
+    assert folds.orbit is not None
+    assert folds.alone is not None
+    signal, others = _signals(row, tce)
+    light = look_at(curve, signal, others)
+    return replace(
+        folds,
+        power=measure_power(_without_stronger(curve, signal, others), signal.period, config),
+        events=_depths_of_events(light),
+        products=_depths_of_products(light),
+        background=fold_background(centres, folds.orbit, folds.reach),
+        image=next(
+            (view for view in row.get("views") or () if view["number"] == tce["number"] and _has_image(view)), None
+        ),
+        centroid=_best_centroid(tce),
+        **(_other_phase(folds.alone, light) if signal.period is not None else {}),
+    )
+
+
+def fold_signal(row: Row, tce: Signal, config: Config, curve: FlatCurve) -> Evidence:
+    """Of the evidence what is folded alone: quick, as nothing is searched. curve: `flat_curve` of the row."""
+    signal, others = _signals(row, tce)
+    orbit = signal.ephemeris
     apart = [other.ephemeris for other in others if not shares_period(other, signal, row["baseline_d"])]
     hidden = in_any_transit(curve, apart)
     alone = select(curve, ~hidden)
-    light = look_at(curve, signal, others)
-    close = fold_close(alone, orbit, orbit.epoch, half, CLOSE_BINS)
+    close = fold_close(alone, orbit, orbit.epoch, _reach(orbit), CLOSE_BINS)
     return Evidence(
         row=row,
         tce=tce,
         config=config,
         curve=curve,
-        power=measure_power(_without_stronger(curve, signal, others), signal.period, config),
+        power=None,
         orbit=orbit,
         others=tuple(other.ephemeris for other in others),
         alone=alone,
         hidden=select(curve, hidden),
         close=close,
         model=fit_model(close, tce["depth_ppm"], tce["duration_h"], 24.0 * curve.cadence),
-        events=_depths_of_events(light),
-        products=_depths_of_products(light),
-        background=fold_background(centres, orbit, half),
-        image=next(
-            (view for view in row.get("views") or () if view["number"] == tce["number"] and _has_image(view)), None
-        ),
-        centroid=_best_centroid(tce),
-        **(fold_orbit(alone, orbit) | _other_phase(alone, light) if signal.period is not None else {}),
+        **(fold_orbit(alone, orbit) if signal.period is not None else {}),
     )
+
+
+def _signals(row: Row, tce: Signal) -> tuple[Tce, list[Tce]]:
+    """The signal, and the others of its star."""
+    signal = tce_of({**tce, "number": tce["number"] or 0, "scatter_beta": tce["scatter_beta"] or 1.0})
+    return signal, [tce_of(other) for other in row.get("tces") or () if other["number"] != signal.number]
 
 
 def _without_stronger(curve: FlatCurve, signal: Tce, others: Sequence[Tce]) -> FlatCurve:
@@ -195,6 +213,20 @@ def _without_stronger(curve: FlatCurve, signal: Tce, others: Sequence[Tce]) -> F
     scatter = 1e6 * float(robust_scatter((left.flux - 1.0).astype(np.float32)))
     floor = 1.0 - 1e-6 * max(FAR_DEEPER * signal.depth_ppm, 5.0 * scatter)
     return select(left, (left.flux > floor) | in_transit(left.time, signal.ephemeris))
+
+
+def choose_signals(row: Row, number: int | None) -> Sequence[Signal | None]:
+    """The candidates; without any the strongest signal; without any [None]. Raises UsageError for an unknown number."""
+    tces = row["tces"] or []
+    if number is not None:
+        chosen = [tce for tce in tces if tce["number"] == number]
+        if not chosen:
+            raise UsageError(f"{row['target_id']} has no TCE {number}: the search found {len(tces)}")
+        return chosen
+    passed = [tce for tce in tces if tce["is_candidate"]]
+    if passed:
+        return passed
+    return [max(tces, key=lambda tce: tce["mes"] or 0.0)] if tces else [None]
 
 
 def _has_image(view: Mapping[str, Any]) -> bool:

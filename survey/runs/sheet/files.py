@@ -1,5 +1,6 @@
 """The sheet as files: the page as PNG and PDF, and its numbers as JSON beside it."""
 
+import io
 import re
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -59,6 +60,13 @@ def write_sheet(evidence: Evidence, path: Path, kinds: Sequence[str] = KINDS) ->
     except OSError as error:
         raise UsageError(f"cannot write {stem}: {error.strerror}") from None
     return [*written, sidecar]
+
+
+def render_sheet(evidence: Evidence) -> bytes:
+    """The page as PNG, the same bytes as `write_sheet` writes."""
+    sink = io.BytesIO()
+    draw_page(evidence).savefig(sink, format="png", metadata=METADATA["png"])
+    return sink.getvalue()
 
 
 METADATA: Final[dict[str, dict[str, Any]]] = {

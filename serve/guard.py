@@ -1,0 +1,218 @@
+"""What stands before the routes: who asks, how much is sent, and one form for every error.
+
+Plain ASGI, so that a body is counted while it comes in, and refused before anything of it is parsed.
+"""
+
+import hashlib
+import hmac
+import logging
+import re
+import secrets
+import time
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from serve.refusals import Refusal, error_body
+
+log = logging.getLogger("survey.serve")
+
+Message = MutableMapping[str, Any]
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Asgi = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+GUARDED: Final = "/v1/"
+"""Paths below this need the key."""
+
+SMALL_BODY: Final = 64 << 10
+"""Of a request that uploads nothing, bytes."""
+
+AROUND_FILES: Final = 64 << 10
+"""What a form may hold beside its files, bytes."""
+
+_ID: Final = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+
+_HEADERS: Final = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"x-frame-options", b"DENY"),
+    (b"cache-control", b"no-store"),
+    (
+        b"content-security-policy",
+        b"default-src 'self'; img-src 'self' blob: data:; frame-ancestors 'none'; base-uri 'none'; form-action 'self'",
+    ),
+)
+
+
+class Metrics:
+    """What a front counts, in a registry of its own."""
+
+    def __init__(self, replica: str) -> None:
+        self.registry = CollectorRegistry()
+        self._requests = Counter(
+            "survey_http_requests", "Answered requests", ["replica", "route", "status"], registry=self.registry
+        )
+        self._seconds = Histogram(
+            "survey_http_seconds",
+            "Seconds from a request to its answer",
+            ["replica", "route"],
+            buckets=(0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60),
+            registry=self.registry,
+        )
+        self._stars = Counter("survey_stars", "Stars answered for", ["replica", "status"], registry=self.registry)
+        self._busy = Gauge("survey_http_in_progress", "Requests being answered", ["replica"], registry=self.registry)
+        self._replica = replica
+
+    def begin(self) -> None:
+        self._busy.labels(self._replica).inc()
+
+    def end(self, route: str, status: int, seconds: float) -> None:
+        self._busy.labels(self._replica).dec()
+        self._requests.labels(self._replica, route, str(status)).inc()
+        self._seconds.labels(self._replica, route).observe(seconds)
+
+    def count_star(self, status: str) -> None:
+        self._stars.labels(self._replica, status).inc()
+
+
+def header(scope: Scope, name: bytes) -> bytes | None:
+    """The one value of a header; of several, which no client of good will sends, none."""
+    found = [value for key, value in scope["headers"] if key == name]
+    return found[0] if len(found) == 1 else None
+
+
+class Guard:
+    """All of it, around the routes. keys: those let in, none lets everybody in; hosts: likewise; files: most of a form;
+    names: whether answers get the request's id here, and not from who passes them on.
+    """
+
+    def __init__(
+        self,
+        inner: Asgi,
+        keys: Sequence[str],
+        hosts: Sequence[str],
+        upload_bytes: int,
+        files: int,
+        metrics: Metrics,
+        *,
+        names: bool,
+    ) -> None:
+        self._inner = inner
+        self._digests = [hashlib.sha256(key.encode()).digest() for key in keys]
+        self._hosts = frozenset(hosts)
+        self._upload_bytes, self._files = upload_bytes, files
+        self._metrics, self._names = metrics, names
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._inner(scope, receive, send)
+            return
+        begin = time.perf_counter()
+        request_id = self._request_id(scope)
+        scope.setdefault("state", {})["request_id"] = request_id
+        status = 500
+        began = False
+
+        async def answer(message: Message) -> None:
+            nonlocal status, began
+            if message["type"] == "http.response.start":
+                status, began = message["status"], True
+                ours = dict(_HEADERS) | ({b"x-request-id": request_id.encode()} if self._names else {})
+                message["headers"] = [*(pair for pair in message["headers"] if pair[0] not in ours), *ours.items()]
+            await send(message)
+
+        self._metrics.begin()
+        try:
+            self._admit(scope)
+            await self._inner(scope, self._counted(scope, receive), answer)
+        except Refusal as refusal:
+            if began:
+                raise
+            await refuse(answer, refusal, request_id)
+        except Exception:
+            # The client sees that it was us and how to name it; what happened stands in the log alone.
+            log.exception("request %s failed", request_id)
+            if not began:
+                await refuse(answer, Refusal("failed", "a defect of the service; it has been logged"), request_id)
+        finally:
+            route = getattr(scope.get("route"), "path", "other")
+            self._metrics.end(route, status, time.perf_counter() - begin)
+            log.info("%s %s %s %d %.3fs", request_id, scope["method"], route, status, time.perf_counter() - begin)
+
+    @staticmethod
+    def _request_id(scope: Scope) -> str:
+        """The client's, if it is a plain word, so that its logs and ours can be laid side by side."""
+        given = header(scope, b"x-request-id")
+        return given.decode() if given is not None and _ID.fullmatch(given) else secrets.token_hex(8)
+
+    def _admit(self, scope: Scope) -> None:
+        """Raises Refusal for who may not ask, or sends too much."""
+        if scope["path"] not in ("/health", "/ready"):
+            self._check_host(scope)
+        if scope["path"].startswith(GUARDED):
+            self._check_key(scope)
+            self._check_origin(scope)
+        length = header(scope, b"content-length")
+        if length is not None and length.isdigit() and int(length) > self._limit(scope):
+            raise self._too_large(scope)
+
+    def _check_host(self, scope: Scope) -> None:
+        """A page of somebody else's may call itself this machine: its name gives it away (DNS rebinding)."""
+        host = (header(scope, b"host") or b"").decode("latin-1").lower()
+        if self._hosts and re.sub(r":\d+$", "", host) not in self._hosts:
+            raise Refusal("forbidden", "the service is not known under this name; `hosts` in its settings lists them")
+
+    def _check_key(self, scope: Scope) -> None:
+        if not self._digests:
+            return
+        scheme, _, key = (header(scope, b"authorization") or b"").partition(b" ")
+        given = hashlib.sha256(key.strip()).digest()
+        # All keys are compared, whichever fits, and in constant time.
+        fits = [hmac.compare_digest(given, digest) for digest in self._digests]
+        if scheme.lower() != b"bearer" or not any(fits):
+            raise Refusal("unauthorized", "send the header Authorization: Bearer KEY with a key of this service")
+
+    def _check_origin(self, scope: Scope) -> None:
+        """Without a key, pages of other sites could have a browser ask in the name of whoever looks at them."""
+        if self._digests:
+            return
+        origin = header(scope, b"origin")
+        elsewhere = origin is not None and urlsplit(origin.decode("latin-1")).netloc.encode() != header(scope, b"host")
+        if elsewhere or header(scope, b"sec-fetch-site") in (b"cross-site", b"same-site"):
+            raise Refusal("forbidden", "pages of other sites may not ask here")
+
+    def _limit(self, scope: Scope) -> int:
+        """Bytes of a body, at most."""
+        form = (header(scope, b"content-type") or b"").lower().startswith(b"multipart/form-data")
+        if not form:
+            return SMALL_BODY
+        files = self._files if scope["path"] == "/v1/train/anomaly" else 1
+        return self._upload_bytes * files + AROUND_FILES
+
+    def _too_large(self, scope: Scope) -> Refusal:
+        return Refusal("too_large", f"the request has more than {self._limit(scope):,} bytes")
+
+    def _counted(self, scope: Scope, receive: Receive) -> Receive:
+        came, limit = 0, self._limit(scope)
+
+        async def receive_some() -> Message:
+            nonlocal came
+            message = await receive()
+            came += len(message.get("body", b""))
+            if came > limit:
+                raise self._too_large(scope)
+            return message
+
+        return receive_some
+
+
+async def refuse(send: Send, refusal: Refusal, request_id: str) -> None:
+    body = error_body(refusal.word, refusal.detail, request_id)
+    headers = {**(refusal.headers or {}), "content-type": "application/json", "content-length": str(len(body))}
+    encoded = [(name.encode(), value.encode()) for name, value in headers.items()]
+    await send({"type": "http.response.start", "status": refusal.status_code, "headers": encoded})
+    await send({"type": "http.response.body", "body": body})
