@@ -3,8 +3,10 @@
 Plain ASGI, so that a body is counted while it comes in, and refused before anything of it is parsed.
 """
 
+import asyncio
 import hashlib
 import hmac
+import ipaddress
 import logging
 import re
 import secrets
@@ -31,6 +33,9 @@ GUARDED: Final = "/v1/"
 SMALL_BODY: Final = 64 << 10
 """Of a request that uploads nothing, bytes."""
 
+GONE: Final = 499
+"""Status, in metrics and logs alone, of a request whose client did not wait for the answer."""
+
 AROUND_FILES: Final = 64 << 10
 """What a form may hold beside its files, bytes."""
 
@@ -46,6 +51,9 @@ _HEADERS: Final = (
         b"default-src 'self'; img-src 'self' blob: data:; frame-ancestors 'none'; base-uri 'none'; form-action 'self'",
     ),
 )
+
+
+_FROM_ELSEWHERE: Final = ((b"sec-fetch-site", b"cross-site"), (b"sec-fetch-site", b"same-site"))
 
 
 class Metrics:
@@ -83,6 +91,23 @@ def header(scope: Scope, name: bytes) -> bytes | None:
     """The one value of a header; of several, which no client of good will sends, none."""
     found = [value for key, value in scope["headers"] if key == name]
     return found[0] if len(found) == 1 else None
+
+
+def _is_here(scope: Scope) -> bool:
+    """Whether the client is on this machine; who calls without an address, a test or a socket file, is."""
+    client = scope.get("client")
+    try:
+        return client is None or ipaddress.ip_address(client[0]).is_loopback
+    except ValueError:
+        return False
+
+
+def _site(origin: bytes) -> bytes | None:
+    """Host and port of an origin; None for what is none."""
+    try:
+        return urlsplit(origin.decode("latin-1")).netloc.encode("latin-1")
+    except ValueError:
+        return None
 
 
 class Guard:
@@ -133,6 +158,9 @@ class Guard:
             if began:
                 raise
             await refuse(answer, refusal, request_id)
+        except asyncio.CancelledError:
+            status = GONE
+            raise
         except Exception:
             # The client sees that it was us and how to name it; what happened stands in the log alone.
             log.exception("request %s failed", request_id)
@@ -157,7 +185,7 @@ class Guard:
             self._check_key(scope)
             self._check_origin(scope)
         length = header(scope, b"content-length")
-        if length is not None and length.isdigit() and int(length) > self._limit(scope):
+        if length is not None and length.isdigit() and (len(length) > 18 or int(length) > self._limit(scope)):
             raise self._too_large(scope)
 
     def _check_host(self, scope: Scope) -> None:
@@ -177,12 +205,14 @@ class Guard:
             raise Refusal("unauthorized", "send the header Authorization: Bearer KEY with a key of this service")
 
     def _check_origin(self, scope: Scope) -> None:
-        """Without a key, pages of other sites could have a browser ask in the name of whoever looks at them."""
+        """Without a key, only this machine may ask, and no page of another site in the name of whoever looks at it."""
         if self._digests:
             return
-        origin = header(scope, b"origin")
-        elsewhere = origin is not None and urlsplit(origin.decode("latin-1")).netloc.encode() != header(scope, b"host")
-        if elsewhere or header(scope, b"sec-fetch-site") in (b"cross-site", b"same-site"):
+        if not _is_here(scope):
+            raise Refusal("forbidden", "without a key the service is for its own machine alone")
+        sites = [_site(value) for key, value in scope["headers"] if key == b"origin"]
+        elsewhere = any(site is None or site != header(scope, b"host") for site in sites)
+        if elsewhere or any(pair in _FROM_ELSEWHERE for pair in scope["headers"]):
             raise Refusal("forbidden", "pages of other sites may not ask here")
 
     def _limit(self, scope: Scope) -> int:

@@ -5,6 +5,7 @@
 
 import asyncio
 import json
+import logging
 import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,8 +23,10 @@ from fastapi.responses import JSONResponse
 from fastapi.security import HTTPBearer
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import Field
+from python_multipart.multipart import parse_options_header
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from serve import answers
@@ -48,9 +51,16 @@ ALIVE_S: Final = 5.0
 MOST_FILES: Final = 20
 """Light curves to train with."""
 
+LONGEST_FIELD: Final = 40
+"""Letters of a field's name that are repeated where it is unknown."""
+
+DEFECT: Final = "a defect of the service; it has been logged"
+
 _JOB: Final = re.compile(r"job-[0-9a-f]{24}")
 
 R = TypeVar("R", bound=pydantic.BaseModel)
+
+log = logging.getLogger("survey.serve")
 
 
 def make_api(settings: Settings, examiner: Examiner, desk: Desk, replica: str | None = None) -> Asgi:
@@ -66,9 +76,12 @@ def make_api(settings: Settings, examiner: Examiner, desk: Desk, replica: str | 
         description="Scores of single stars, by the very code of a sweep.",
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,
     )
     api.add_exception_handler(HTTPException, _answer_error)
     api.add_exception_handler(RequestValidationError, _answer_invalid)
+    api.add_exception_handler(ClientDisconnect, _answer_gone)
+    api.add_exception_handler(Exception, _answer_defect)
     service = Service(settings, examiner, desk, metrics)
     api.include_router(_open_routes(service, key_needed=bool(keys)))
     api.include_router(_guarded_routes(service))
@@ -92,11 +105,20 @@ async def _answer_invalid(request: Request, error: Exception) -> Response:
     return await _answer_error(request, Refusal("invalid", _explain(error.errors())))
 
 
+async def _answer_gone(request: Request, error: Exception) -> Response:
+    return await _answer_error(request, Refusal("invalid", "the request ended before its body did"))
+
+
+async def _answer_defect(request: Request, error: Exception) -> Response:
+    """The guard, which the error reaches too, logs it."""
+    return await _answer_error(request, Refusal("failed", DEFECT))
+
+
 def _explain(problems: Sequence[Any]) -> str:
-    """What is wrong with which field, in one line; nothing of what was sent is repeated."""
+    """What is wrong with which field, in one line; nothing of what was sent is repeated but the name of a field."""
     lines = []
     for problem in problems[:5]:
-        name = ".".join(str(part) for part in problem["loc"] if part not in ("query", "body", "path"))
+        name = ".".join(str(part)[:LONGEST_FIELD] for part in problem["loc"] if part not in ("query", "body", "path"))
         lines.append(f"{name}: {problem['msg']}" if name else problem["msg"])
     return "; ".join(lines)
 
@@ -158,10 +180,9 @@ class Service:
             raise Refusal("unsupported", f"send a form (multipart/form-data) with the file as `{name}`")
         async with request.form(max_files=most, max_fields=16, max_part_size=4096) as form:
             files = [part for part in form.getlist(name) if isinstance(part, UploadFile)]
-            texts = {key: value for key, value in form.items() if isinstance(value, str)}
-            asked = read_texts(model, texts)
             if not files or len(files) < sum(isinstance(part, UploadFile) for _, part in form.multi_items()):
                 raise Refusal("invalid", f"send the file as `{name}`, and no other")
+            asked = read_texts(model, {key: value for key, value in form.items() if isinstance(value, str)})
             return asked, [await self._read_upload(file, asked) for file in files]
 
     async def _read_upload(self, file: UploadFile, asked: Any) -> Upload:
@@ -193,7 +214,7 @@ class Service:
                     self.metrics.count_star(step.star or "ok")
                     return step
                 errand.stage = step
-        raise Refusal("failed", "a defect of the service; it has been logged")
+        raise Refusal("failed", DEFECT)
 
     async def _make_job(self, errand: Errand, work: "asyncio.Task[Answer]") -> Response:
         try:
@@ -218,6 +239,9 @@ class Service:
             await self.desk.close(errand.job, None, f"not done after {self.settings.job_s:g} s")
         except Refusal as refusal:
             await self.desk.close(errand.job, None, refusal.detail)
+        except Exception:
+            log.exception("%s failed", errand.job)
+            await self.desk.close(errand.job, None, DEFECT)
 
     def _keep(self, work: Any) -> "asyncio.Task[Any]":
         """A task that is not collected while it runs, and whose error is nobody's surprise."""
@@ -454,7 +478,11 @@ def _request_id(request: Request) -> str:
 
 
 def _is_form(request: Request) -> bool:
-    return request.headers.get("content-type", "").lower().startswith("multipart/form-data")
+    """Raises Refusal where its names are written in something else than UTF-8."""
+    kind, options = parse_options_header(request.headers.get("content-type"))
+    if options.get(b"charset", b"utf-8").lower() not in (b"utf-8", b"utf8"):
+        raise Refusal("unsupported", "send text as UTF-8")
+    return kind == b"multipart/form-data"
 
 
 def read_texts(model: type[R], texts: Mapping[str, str]) -> R:

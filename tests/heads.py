@@ -32,10 +32,10 @@ class Head:
     metrics: str
     environment: dict[str, str]
 
-    def ask(self, path: str) -> Any:
+    def ask(self, path: str, method: str = "GET") -> Any:
         """The answer of the dashboard. Raises OSError."""
         token = self.environment["RAY_AUTH_TOKEN"]
-        request = urllib.request.Request(self.url + path, headers={"Authorization": f"Bearer {token}"})
+        request = urllib.request.Request(self.url + path, method=method, headers={"Authorization": f"Bearer {token}"})
         with urllib.request.urlopen(request, timeout=10) as answer:
             return json.load(answer)
 

@@ -259,15 +259,16 @@ def test_an_interruption_ends_with_130_and_resumes(mirror: Mirror, tmp_path: Pat
     assert "Traceback" not in err
 
 
-def test_an_interruption_that_compiled_code_swallows_is_heeded_later() -> None:
-    usual = signal.getsignal(signal.SIGINT)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interruption_that_compiled_code_swallows_is_heeded_later(number: signal.Signals) -> None:
+    usual = signal.getsignal(number)
     with interruption_kept() as heed:
         heed()
         with contextlib.suppress(KeyboardInterrupt):
-            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(number)
         with pytest.raises(KeyboardInterrupt):
             heed()
-    assert signal.getsignal(signal.SIGINT) is usual
+    assert signal.getsignal(number) is usual
 
 
 def test_status_counts_and_explains(swept: tuple[Path, Said], survey: Callable[..., Said]) -> None:

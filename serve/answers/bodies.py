@@ -3,6 +3,7 @@
 Numbers of a row have all their digits, those of a plot the ones that a screen shows.
 """
 
+import gc
 import json
 import os
 import threading
@@ -139,7 +140,10 @@ def sheet_png(row: Row, config: Config, tce: int | None, centres: Sequence[Light
     signal = max(signals, key=lambda one: (one and one["mes"]) or 0.0)
     evidence = sheet.gather_evidence(row, signal, config, centres if signal else ())
     with _DRAWING:
-        return sheet.render_sheet(evidence)
+        page = sheet.render_sheet(evidence)
+    # A figure is full of circles: its 20 MB would wait for a collection that comes after many more.
+    gc.collect()
+    return page
 
 
 # Anomalies

@@ -17,6 +17,9 @@ from survey import schema
 LONGEST_WAIT: Final = 60.0
 """Seconds that a request may wait for its answer."""
 
+SHORTEST_PERIOD: Final = 0.2
+"""Days; no planet goes round faster, and a search takes the longer the shorter its periods."""
+
 LONGEST_PERIOD: Final = 10_000.0
 """Days; longer than any light curve."""
 
@@ -26,7 +29,7 @@ class Request(pydantic.BaseModel):
 
 
 Observation = Annotated[int, Field(ge=0, le=10_000)]
-Period = Annotated[float, Field(gt=0, le=LONGEST_PERIOD, description="days")]
+Period = Annotated[float, Field(ge=SHORTEST_PERIOD, le=LONGEST_PERIOD, description="days")]
 Wait = Annotated[
     float,
     Field(ge=0, le=LONGEST_WAIT, description="seconds to wait for the answer; what takes longer goes on as a job"),

@@ -10,8 +10,11 @@ const OWN = "own";
 const SIGNS = { dip: "▼ dip", brightening: "▲ brightening", noise: "• noise" };
 const SHOWN = 200;
 
-/** Trained detectors that this page knows: id -> points of its windows. */
+/** Trained detectors that this page knows: name -> points of its windows. */
 const trained = new Map();
+
+/** The points of a model's windows: 50 of "points 50; step 10". */
+export const windowOf = (model) => Number(/points (\d+)/.exec(model.inputs ?? "")?.[1] ?? 50);
 
 /** Ties a slider to the words beside its name. */
 export function tieSlider(id, say) {
@@ -30,7 +33,7 @@ export const points = (value) => plural(value, "point");
 /** Fills the list of detectors with those that the service knows. */
 export async function listDetectors() {
   const { models } = await (await ask("/v1/models")).json();
-  for (const { model, training } of models) if (model) trained.set(model, training.settings.window);
+  for (const model of models) if (/^detector-/.test(model.name)) trained.set(model.name, windowOf(model));
   showDetectors(byId("detector").value || SHIPPED);
 }
 

@@ -13,7 +13,7 @@ const TITLES = {
   not_found: "Not found",
   too_large: "The file is too large",
   unsupported: "The service cannot read this",
-  invalid: "The service did not understand this",
+  invalid: "This cannot be examined",
   busy: "The service is busy",
   fetch_failed: "The archive did not answer",
   not_ready: "The service is still starting",
@@ -24,7 +24,7 @@ const TITLES = {
 /** A request that got no result. code: of the service, or "offline"; retry: seconds after which it may be asked again. */
 export class Refusal extends Error {
   constructor(code, message, { id = null, retry = null } = {}) {
-    super(message);
+    super(sentence(message));
     Object.assign(this, { name: "Refusal", code, id, retry });
   }
 
@@ -32,6 +32,9 @@ export class Refusal extends Error {
     return TITLES[this.code] ?? "That did not work";
   }
 }
+
+/** What the service says, as a sentence. */
+const sentence = (words) => `${words.charAt(0).toUpperCase()}${words.slice(1)}${/[.!?]$/.test(words) ? "" : "."}`;
 
 /** The key lives as long as this tab: it goes into no address and no other storage. */
 export const getKey = () => sessionStorage.getItem(KEY);

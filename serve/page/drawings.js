@@ -10,6 +10,8 @@ const PPM = 1e6;
 const MOST_MARKS = 600;
 const ALIASES = [["P/3", 1 / 3], ["P/2", 1 / 2], ["P", 1], ["2P", 2], ["3P", 3]];
 const TABLE_ROWS = 60;
+/** How far up a light curve is shown, in heights of its scatter: what is higher stands at the edge until it is zoomed to. */
+const HIGHEST = 2;
 
 const right = (title) => ({ title, class: "number" });
 
@@ -23,6 +25,17 @@ function bounds(values, { outliers = 0, room = 0.08 } = {}) {
   const skipped = Math.min(outliers, Math.floor((sorted.length - 1) / 20));
   const [low, high] = [sorted[skipped], sorted[sorted.length - 1 - skipped]];
   const margin = room * (high - low) || Math.abs(high) || 1;
+  return [low - margin, high + margin];
+}
+
+/** Bounds of light: of dips all is shown but the two lowest points, of rises only as far as the scatter reaches. */
+function lightBounds(values) {
+  const sorted = Float64Array.from(values.filter((value) => value !== null)).sort();
+  if (!sorted.length) return [-1, 1];
+  const at = (share) => sorted[Math.round(share * (sorted.length - 1))];
+  const high = Math.min(sorted.at(-1), at(0.5) + HIGHEST * (at(0.998) - at(0.5)));
+  const low = sorted[sorted.length > 200 ? 2 : 0];
+  const margin = 0.07 * (high - low) || 1;
   return [low - margin, high + margin];
 }
 
@@ -93,7 +106,7 @@ export function drawLight(plot, { signal, shown }) {
     scale,
     bounds: edges(places),
     closest: Math.max((20 * plot.cadence_s) / 86_400, (10 * (plot.binned_min ?? 0)) / 1440),
-    range: (low, high) => bounds(within(low, high), { outliers: 2 }),
+    range: (low, high) => lightBounds(within(low, high)),
     layers,
     nearest(place) {
       const k = nearestTo(places, place);

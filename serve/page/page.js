@@ -204,6 +204,7 @@ function wireKey() {
 const plots = {};
 
 function hideAnswer() {
+  byId("about").hidden = true;
   byId("problem").hidden = true;
   byId("result").hidden = true;
   state.answer = null;
@@ -211,7 +212,7 @@ function hideAnswer() {
 
 function makePlots() {
   const toggle = (name, words) =>
-    makeButton(make("span", {}, make("i", { class: `swatch ${name}` }), words), (event) => {
+    makeButton(make("span", {}, name === "flat" ? null : make("i", { class: `swatch ${name}` }), words), (event) => {
       state.shown[name] = !state.shown[name];
       event.currentTarget.setAttribute("aria-pressed", state.shown[name]);
       drawStar({ keep: true });
@@ -344,6 +345,7 @@ function chooseFile(file) {
   byId("file-size").textContent = state.file ? fileSize(state.file.size) : "";
   for (const field of document.querySelectorAll("#options [data-for]")) field.hidden = (field.dataset.for === "file") !== Boolean(state.file);
   if (!state.file) return;
+  byId("options").open = true;
   showTab("star");
   byId("submit").focus();
 }
@@ -397,6 +399,7 @@ function follow({ quiet = false } = {}) {
   } else if (state.question?.target) {
     cancelWork();
     hideAnswer();
+    byId("about").hidden = false;
     state.question = null;
     showTab("star");
     document.title = "Transit survey";

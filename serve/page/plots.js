@@ -3,7 +3,7 @@
 import { make, makeButton, makeTable } from "./dom.js";
 import { roundTicks } from "./scales.js";
 
-const MARGIN = { left: 62, right: 14, top: 12, bottom: 40 };
+const MARGIN = { left: 66, right: 14, top: 14, bottom: 40 };
 const FONT = '12px system-ui, -apple-system, "Segoe UI", Roboto, Arial, sans-serif';
 const LEAST_DRAG = 6;
 const ZOOM_STEP = 1.6;
@@ -55,9 +55,9 @@ export class Plot {
     const zoom = make(
       "span",
       { class: "zoom", role: "group", "aria-label": `Zoom of ${title.toLowerCase()}` },
+      this.whole,
       makeButton("−", () => this.zoomBy(1 / ZOOM_STEP), { "aria-label": "Zoom out" }),
       makeButton("+", () => this.zoomBy(ZOOM_STEP), { "aria-label": "Zoom in" }),
-      this.whole,
     );
     frame.className = `plot ${kind}`;
     frame.replaceChildren(
@@ -288,13 +288,13 @@ export class Plot {
     context.fillStyle = pen.colour("soft");
     context.textAlign = "right";
     context.textBaseline = "middle";
-    for (const { at, words } of roundTicks(...this.span, Math.max(this.height / 48, 2))) {
+    for (const { at, words } of roundTicks(...this.span, Math.max(this.height / 40, 2))) {
       pen.stroke("line", [[left, pen.y(at)], [right, pen.y(at)]]);
       context.fillText(words, left - 8, pen.y(at));
     }
     context.textAlign = "center";
     context.textBaseline = "top";
-    for (const { at, words } of this.drawing.scale.ticks(...this.view, Math.max(this.width / 90, 2))) {
+    for (const { at, words } of this.drawing.scale.ticks(...this.view, Math.max(this.width / (this.width < 400 ? 62 : 90), 2))) {
       const x = pen.x(at);
       pen.stroke("soft", [[x, bottom], [x, bottom + 5]]);
       const half = context.measureText(words).width / 2;
@@ -303,7 +303,7 @@ export class Plot {
     pen.stroke("soft", [[left, bottom], [right, bottom]]);
     context.fillText(this.drawing.xTitle, left + this.width / 2, bottom + 24);
     context.save();
-    context.translate(3, top + this.height / 2);
+    context.translate(0, top + this.height / 2);
     context.rotate(-Math.PI / 2);
     context.fillText(this.drawing.yTitle, 0, 0);
     context.restore();
@@ -476,7 +476,9 @@ export class Pen {
     this.context.textAlign = "center";
     this.context.textBaseline = "top";
     this.context.font = strong ? FONT.replace("12px", "600 12px") : FONT;
-    this.context.fillText(words, x, MARGIN.top - 2);
+    const half = this.context.measureText(words).width / 2;
+    const [left, right] = [MARGIN.left + half, MARGIN.left + this.plot.width - half];
+    this.context.fillText(words, Math.min(Math.max(x, left), right), MARGIN.top - 4);
   }
 }
 

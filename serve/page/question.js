@@ -116,19 +116,29 @@ const pythonDict = (pairs) => `{${pairs.map(([name, value]) => `${python(name)}:
 /** The program that gets the same answer. */
 export function toPython(question, origin, keyed) {
   const lines = keyed ? ["import os", "import time", ""] : ["import time", ""];
-  lines.push("import requests", "", `server = ${python(origin)}`);
-  lines.push(`headers = ${keyed ? '{"Authorization": f"Bearer {os.environ[\'SURVEY_API_KEY\']}"}' : "{}"}`);
+  lines.push("import requests", "", `server = ${python(origin)}`, "session = requests.Session()");
+  if (keyed) lines.push('session.headers["Authorization"] = "Bearer " + os.environ["SURVEY_API_KEY"]');
+  lines.push("");
   if (question.file) {
-    lines.push(`with open(${python(question.file.name)}, "rb") as file:`);
-    lines.push(`    answer = requests.post(f"{server}/v1/score/file", headers=headers, files={"file": file}, data=${pythonDict(fileFields(question))})`);
+    lines.push(`settings = ${pythonDict(fileFields(question))}`, `with open(${python(question.file.name)}, "rb") as file:`);
+    lines.push('    answer = session.post(server + "/v1/score/file", files={"file": file}, data=settings)');
   } else {
     const told = Object.entries(request(question).json).filter(([, value]) => value !== null);
-    lines.push(`answer = requests.post(f"{server}/v1/score", headers=headers, json=${pythonDict(told)})`);
+    lines.push(`question = ${pythonDict(told)}`, 'answer = session.post(server + "/v1/score", json=question)');
   }
-  lines.push("while answer.status_code == 202 or (answer.ok and answer.json().get(\"state\") == \"running\"):");
-  lines.push("    time.sleep(2)");
-  lines.push('    answer = requests.get(server + answer.json()["status_url"], headers=headers)');
-  lines.push("answer.raise_for_status()", "found = answer.json()", 'found = found.get("result") or found');
-  lines.push('for tce in found["row"]["tces"]:', '    print(found["target_id"], tce["period"], tce["depth_ppm"], tce["is_candidate"])');
-  return lines.join("\n");
+  return [...lines, ...PYTHON_END].join("\n");
 }
+
+/** What takes long is a job, which is asked until it is done. */
+const PYTHON_END = [
+  "answer.raise_for_status()",
+  "found = answer.json()",
+  'while found.get("state") == "running":',
+  "    time.sleep(2)",
+  '    found = session.get(server + found["status_url"]).json()',
+  'if "state" in found:',
+  '    found = found["result"] or exit(found["error"])',
+  "",
+  'for tce in found["row"]["tces"]:',
+  '    print(found["target_id"], tce["period"], tce["depth_ppm"], tce["is_candidate"])',
+];

@@ -18,7 +18,7 @@ export function roundTicks(low, high, count) {
 }
 
 function say(value, places) {
-  const options = { minimumFractionDigits: places, maximumFractionDigits: places, useGrouping: Math.abs(value) >= 10_000 };
+  const options = { minimumFractionDigits: places, maximumFractionDigits: places, useGrouping: Math.abs(value) >= 1000 };
   return value.toLocaleString("en-US", options).replace("-", "−");
 }
 

@@ -85,7 +85,7 @@ function signalFacts(tce, row) {
   return [
     ["period", tce.period === null ? "one transit" : withError(tce.period, tce.period_err, "d", 8)],
     [`first transit, ${timeSystem(row.time_zero)}`, withError(tce.epoch, tce.epoch_err, "", 8)],
-    ["which is", day(tce.epoch, row.time_zero)],
+    ["its day", day(tce.epoch, row.time_zero)],
     ["duration", withError(tce.duration_h, null, "h", 3)],
     ["depth", depth(tce.depth_ppm, tce.depth_err_ppm)],
     ["transits seen", `${whole(tce.n_transits)}${open}`],
@@ -104,46 +104,46 @@ function signalFacts(tce, row) {
 
 /** What the models say of a signal and of the whole light curve, and what each number means. */
 export function showScores(tce, row, meanings) {
-  const ofSignal = tce ? ["triage", "vetting", "pixels", "fusion"].map((model) => signalScore(model, tce)) : [];
-  const rows = [...ofSignal, ...starScores(row)].filter(Boolean).map((score) => scoreRow(score, meanings));
-  byId("scores").replaceChildren(rows.length ? make("ul", { class: "scores" }, ...rows) : make("p", { class: "soft" }, "No model was asked."));
+  const groups = [
+    ["This signal: is it …", tce ? ["triage", "vetting", "pixels", "fusion"].map((model) => signalScore(model, tce)).filter(Boolean) : []],
+    ["The whole light curve: is there …", starScores(row)],
+  ].filter(([, scores]) => scores.length);
+  const lists = groups.map(([title, scores]) => [make("h4", {}, title), make("ul", { class: "scores" }, ...scores.map((score) => scoreRow(score, meanings)))]);
+  byId("scores").replaceChildren(...(lists.length ? lists.flat() : [make("p", { class: "soft" }, "No model was asked.")]));
 }
 
 function signalScore(model, tce) {
-  const value = tce[`${model}_probability`];
-  const rank = tce[`${model}_score`];
-  const outside = remarks(tce.out_of_support, model);
-  const given = { model, of: "this signal", outside };
-  if (value !== null && value !== undefined) return { ...given, value, said: probability(value, tce[`${model}_spread`]), field: `${model}_probability` };
-  if (rank !== null && rank !== undefined) return { ...given, said: number(rank), field: `${model}_score`, ranks: true };
+  const value = tce[`${model}_probability`] ?? null;
+  const rank = tce[`${model}_score`] ?? null;
+  const given = { model, value, outside: remarks(tce.out_of_support, model) };
+  if (value !== null) return { ...given, said: probability(value, tce[`${model}_spread`]), field: `${model}_probability`, kind: "calibrated" };
+  if (rank !== null) return { ...given, said: number(rank), field: `${model}_score`, kind: "ranking only" };
   const why = remarks(tce.not_scored, model).join(", ");
-  return why ? { ...given, said: NONE, why } : null;
+  return why ? { ...given, said: NONE, kind: "not scored", why } : null;
 }
 
 function starScores(row) {
-  const of = "the whole light curve";
   const given = [
-    { model: "segments", value: row.star_probability, said: probability(row.star_probability), field: "star_probability" },
-    { model: "periods", value: row.period_probability, said: probability(row.period_probability), field: "period_probability" },
-    { model: "anomaly", said: number(row.anomaly_score), field: "anomaly_score", ranks: true },
+    { model: "segments", value: row.star_probability, said: probability(row.star_probability), field: "star_probability", kind: "calibrated" },
+    { model: "periods", value: row.period_probability, said: probability(row.period_probability), field: "period_probability", kind: "calibrated" },
+    { model: "anomaly", value: null, said: number(row.anomaly_score), field: "anomaly_score", kind: "ranking only" },
   ];
-  return given.filter(({ said }) => said !== NONE).map((score) => ({ of, outside: remarks(row.star_out_of_support, score.model), ...score }));
+  return given.filter(({ said }) => said !== NONE).map((score) => ({ ...score, outside: remarks(row.star_out_of_support, score.model) }));
 }
 
 /** `duration h` of `vetting: duration_h`, for the model's own remarks. */
 const remarks = (list, model) => (list ?? []).filter((remark) => remark.startsWith(`${model}: `)).map((remark) => spaced(remark.slice(model.length + 2)));
 
-function scoreRow({ model, of, value, said, field, ranks, why, outside }, meanings) {
-  const meaning = meanings?.[field] ?? meanings?.[model];
-  const kind = why ? "not scored" : ranks ? "only ranks" : "calibrated probability";
+function scoreRow({ model, value, said, field, kind, why, outside }, meanings) {
+  const [question, fallback] = MODELS[model];
+  const meaning = why ? `Not scored: ${why}.` : (meanings?.[field] ?? fallback);
   return make(
     "li",
     {},
-    make("div", { class: "score-head" }, make("b", {}, capital(model)), make("span", { class: "soft" }, `of ${of}, ${kind}`), make("span", { class: "number value" }, said)),
-    value === undefined || value === null ? null : make("meter", { min: 0, max: 1, value, "aria-label": `${model}: ${said}` }),
-    make("p", { class: "soft" }, MODELS[model] ? `${MODELS[model]}.` : null, meaning ? ` ${capital(meaning)}${/[.!]$/.test(meaning) ? "" : "."}` : null),
-    why ? make("p", {}, `Not scored: ${why}.`) : null,
-    outside.length ? make("p", { class: "warning" }, `Take care: unlike all that the model was trained on, by its ${outside.join(", ")}.`) : null,
+    make("div", { class: "score-head" }, make("b", {}, question), make("span", { class: "chip" }, kind), make("span", { class: "number value" }, said)),
+    typeof value === "number" ? make("meter", { min: 0, max: 1, value, "aria-label": `${question}: ${said}` }) : null,
+    make("p", { class: "soft" }, `${capital(model)}. ${meaning}`),
+    outside.length ? make("p", { class: "warning" }, `Take care: in its ${outside.join(" and ")} it is unlike all that this model was trained on.`) : null,
   );
 }
 
@@ -157,7 +157,7 @@ export function showChecks(tce) {
   const checks = [...(tce?.checks ?? [])].sort((a, b) => ORDER.get(a.passed) - ORDER.get(b.passed));
   byId("checks-section").hidden = !checks.length;
   const count = (passed) => checks.filter((check) => check.passed === passed).length;
-  const words = `${plural(count(false), "check")} failed, ${whole(count(true))} passed, ${whole(count(null))} could not be measured.`;
+  const words = `${count(false) ? plural(count(false), "check") : "No check"} failed, ${whole(count(true))} passed${count(null) ? `, ${whole(count(null))} could not be measured` : ""}.`;
   const columns = [{ title: "flaw looked for" }, { title: "measured", class: "number" }, { title: "score", class: "number" }, { title: "to pass", class: "number" }, { title: "verdict" }];
   const table = makeTable(words, columns, checks.map(checkCells), { class: "checks" });
   checks.forEach((check, k) => table.tBodies[0].rows[k].classList.add(VERDICTS.get(check.passed)[1]));
@@ -168,7 +168,7 @@ function checkCells({ name, value, uncertainty, unit: unitName, score, threshold
   const [, sign = "", why = ""] = FLAWS[name] ?? [];
   const units = unit(unitName);
   const shown = value !== null && (value !== score || uncertainty !== null || units);
-  const measured = !shown ? "" : units === "ppm" ? depth(value, uncertainty) : withError(value, uncertainty, units, 3);
+  const measured = !shown ? "" : units === "ppm" ? depth(value, uncertainty) : uncertainty === null && !units ? short(value) : withError(value, uncertainty, units, 3);
   const [words, kind] = VERDICTS.get(passed);
   return [
     make("span", {}, make("b", {}, flaw(name)), why ? make("small", {}, why) : null),

@@ -1,7 +1,7 @@
 /** The page on which a detector is trained. */
 
 import { askLong } from "./api.js";
-import { percent, points, tieSlider, useDetector } from "./anomalies.js";
+import { percent, points, tieSlider, useDetector, windowOf } from "./anomalies.js";
 import { byId, make, makeFacts, makeTable } from "./dom.js";
 import { LARGEST_FILE, fileFault } from "./question.js";
 import { fileSize, number, plural, seconds, whole } from "./words.js";
@@ -61,7 +61,7 @@ async function train(handle) {
     showWorking(true);
     byId("trained").hidden = true;
     say("Sending…");
-    const stage = (job) => say(job.seconds < 5 ? "Learning what quiet light looks like" : `Learning what quiet light looks like, for ${seconds(10 * Math.floor(job.seconds / 10) || 5)}`);
+    const stage = (job) => say(job.seconds < 5 ? "Learning what quiet light looks like" : `Learning what quiet light looks like, for ${seconds(5 * Math.floor(job.seconds / 5))}`);
     showTrained(await askLong("/v1/train/anomaly", { ...question, signal: waiting.signal, tell: say, stage }));
   } catch (error) {
     if (error.name !== "AbortError" && !handle(error)) showFault(error.title ? `${error.title}. ${error.message}` : error.message);
@@ -74,29 +74,36 @@ const share = (value) => (typeof value === "number" ? `${(100 * value).toFixed(1
 const interval = (figure) => (figure && typeof figure.value === "number" ? `${number(figure.value)} (${number(figure.low)} to ${number(figure.high)})` : "");
 
 /** What was learnt from, and how well it finds events that were put into quiet light. */
-function showTrained({ model, training, figures }) {
-  byId("h-trained").textContent = model;
+function showTrained(model) {
+  byId("h-trained").textContent = model.name;
   const facts = [
-    ["learnt from", [plural(training.light_curves, "light curve"), `${whole(training.windows)} windows`].join(", ")],
-    ["stars", whole(training.stars)],
-    ["window", points(training.settings.window)],
-    ["contamination", percent(Number((100 * training.settings.contamination).toPrecision(3)))],
+    ["learnt from", model.simulated ? `${model.trained_on}: ${model.simulated}` : model.trained_on],
+    ["stars", whole(model.stars)],
+    ["window", points(windowOf(model))],
+    [`${model.measure} (95%)`, interval(model.figure)],
+    ["of what it must beat", number(model.floor)],
   ];
   byId("trained-facts").replaceChildren(makeFacts(facts, { class: "facts" }));
-  const injected = figures?.injected;
-  const columns = [{ title: "of events put in" }, ...["found", "of what is flagged, events", "average precision (95%)", "of what it must beat"].map((title) => ({ title, class: "number" }))];
-  const rows = ["windows", "points"].filter((name) => injected?.[name]?.model).map((name) => figureRow(name, injected[name]));
-  const held = figures?.held_back ? "On stars that it has not learnt from" : "On the stars that it has learnt from: too good";
-  byId("trained-figures").replaceChildren(rows.length ? makeTable(held, columns, rows) : make("p", { class: "soft" }, "Too few stars to measure it on."));
+  byId("trained-figures").replaceChildren(...figureTable(model.figures));
+  byId("trained-limits").replaceChildren(...(model.limits ?? []).map((limit) => make("li", {}, limit)));
   byId("use").onclick = () => {
-    useDetector(model, training.settings.window);
+    useDetector(model.name, windowOf(model));
     byId("trained").dispatchEvent(new CustomEvent("use", { bubbles: true }));
   };
   byId("trained").hidden = false;
   byId("trained").focus();
 }
 
-const figureRow = (name, { model, baseline }) => [name, share(model.recall), share(model.precision), interval(model.average_precision), interval(baseline?.average_precision)];
+/** How many of the events that were put into quiet light are found, in windows and in points. */
+function figureTable(figures) {
+  const rows = ["windows", "points"].filter((name) => figures?.injected?.[name]?.model).map((name) => figureRow(name, figures.injected[name]));
+  if (!rows.length) return [];
+  const columns = [{ title: "" }, ...["of the events, found", "of what is flagged, events", "average precision", "of a limit of 4 σ alone"].map((title) => ({ title, class: "number" }))];
+  const caption = `Events put into quiet light${figures.held_back ? ", in stars that it did not learn from" : ", in the stars that it learnt from: better than elsewhere"}`;
+  return [makeTable(caption, columns, rows, { class: "figures" })];
+}
+
+const figureRow = (name, { model, baseline }) => [name, share(model.recall), share(model.precision), number(model.average_precision?.value), number(baseline?.average_precision?.value)];
 
 /** Wires the page. @param {(error: Error) => boolean} handle whether it took care of an error */
 export function wireTraining(handle) {

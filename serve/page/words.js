@@ -86,15 +86,15 @@ export function day(time, zero) {
 
 export const OBSERVATIONS = { tess: "sector", kepler: "quarter", k2: "campaign" };
 
-/** What each model gives the chance or the measure of. */
+/** Each model: what it is asked, and what its number is where the service does not say. */
 export const MODELS = {
-  triage: "This is a transit or an eclipse, not noise or an artefact",
-  vetting: "This is a planet candidate, not a binary or a blend",
-  pixels: "This is a planet, judged by the images of its pixels",
-  fusion: "This is a planet, all the evidence taken together",
-  segments: "Some part of the light curve holds a transit",
-  periods: "Some period of the light curve holds a planet",
-  anomaly: "How unlike the light of quiet stars it is: 0 as usual, 1 as strange as one window in twenty",
+  triage: ["a transit or an eclipse", "Calibrated probability of a transit or an eclipse, by the folded light."],
+  vetting: ["a planet", "Calibrated probability of a planet, by the folded light."],
+  pixels: ["a planet, by its pixels", "Calibrated probability of a planet, by the images of its pixels."],
+  fusion: ["a planet, all together", "Calibrated probability of a planet, by all of the evidence."],
+  segments: ["a transit anywhere", "Calibrated probability of any transit in the light curve."],
+  periods: ["a planet at any period", "Calibrated probability of any planet, by the spectrum of periods."],
+  anomaly: ["something strange", "Ranking only, no probability: how strange its strangest windows are."],
 };
 
 export const STAGES = {

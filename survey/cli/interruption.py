@@ -1,35 +1,43 @@
-"""Ctrl-C, kept in mind: compiled code that is interrupted while it imports something swallows the exception."""
+"""Ctrl-C and SIGTERM, kept in mind: compiled code that is interrupted while it imports something swallows the exception.
+
+A job of a cluster, a pod and a batch system are stopped by SIGTERM: a sweep ends the same way whoever stops it.
+"""
 
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+STOPS = (signal.SIGINT, signal.SIGTERM)
+
 
 @contextmanager
 def interruption_kept() -> Iterator[Callable[[], None]]:
     """Gives a function that raises KeyboardInterrupt if one came since, though nobody may have seen it.
 
-    To be called by the main thread, now and then during long work. Where interruptions are ignored they stay so.
+    To be called by the main thread, now and then during long work. SIGTERM counts as an interruption for the length of
+    the block. Where interruptions are ignored they stay so.
     """
-    usual = signal.getsignal(signal.SIGINT)
+    found = {number: signal.getsignal(number) for number in STOPS}
+    usual = {number: handler for number, handler in found.items() if handler not in (signal.SIG_IGN, None)}
     came = False
 
     def note(number: int, frame: FrameType | None) -> None:
         nonlocal came
         came = True
-        if callable(usual):
-            usual(number, frame)
+        handler = usual[signal.Signals(number)]
+        if callable(handler):
+            handler(number, frame)
+        heed()
 
     def heed() -> None:
         if came:
             raise KeyboardInterrupt
 
-    if not callable(usual):
-        yield heed
-        return
-    signal.signal(signal.SIGINT, note)
+    for number in usual:
+        signal.signal(number, note)
     try:
         yield heed
     finally:
-        signal.signal(signal.SIGINT, usual)
+        for number, handler in usual.items():
+            signal.signal(number, handler)

@@ -10,6 +10,7 @@ import contextlib
 import logging
 import os
 import re
+import signal
 import tempfile
 import threading
 import time
@@ -120,7 +121,7 @@ def started(config: Config, address: str = "local") -> Iterator[None]:
         }
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     try:
-        with _without_core_note():
+        with _without_core_note(), _stop_signal_kept():
             ray.init(address=address, **common)
     except ConnectionError as error:
         raise UsageError(f"no Ray cluster at {address}: {error}") from error
@@ -143,6 +144,15 @@ def _without_core_note() -> Iterator[None]:
             os.close(stderr)
             said.seek(0)
             os.write(2, b"".join(line for line in said if b"RAY_BACKEND_LOG_LEVEL" not in line))
+
+
+@contextlib.contextmanager
+def _stop_signal_kept() -> Iterator[None]:
+    """Ray takes SIGTERM for itself when it starts; who had taken it before gets it back."""
+    handler = signal.getsignal(signal.SIGTERM)
+    yield
+    if callable(handler) and signal.getsignal(signal.SIGTERM) is not handler:
+        signal.signal(signal.SIGTERM, handler)
 
 
 def _stream(

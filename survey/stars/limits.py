@@ -24,6 +24,9 @@ AHEAD_S = 0.25
 BUSY_S = 0.05
 """When to ask again where all permits are out."""
 
+MOMENT_S = 1e-3
+"""Nobody is told to ask again sooner."""
+
 RECENT = 3
 MOSTLY = 0.75
 """A line is down, too, when of so many times `failures` requests more than this share failed."""
@@ -139,7 +142,7 @@ class Line:
         gap = 1.0 / self.policy.rate
         due = max(now, self._paid - (self.policy.burst - 1.0) * gap)
         if due - now > AHEAD_S:
-            return Reply(False, due - now - AHEAD_S)
+            return Reply(False, max(MOMENT_S, due - now - AHEAD_S))
         self._paid = max(self._paid, due) + gap
         self._out[permit] = due + self.policy.lease_s
         if self._down_since is not None:
@@ -183,7 +186,7 @@ class Line:
         return Reply(False, BUSY_S) if len(self._out) >= self.policy.at_once else None
 
     def _put_off(self, wait_s: float, length_s: float, reason: str) -> Reply:
-        return Reply(False, wait_s, reason if length_s > self.policy.patience_s else None)
+        return Reply(False, max(MOMENT_S, wait_s), reason if length_s > self.policy.patience_s else None)
 
     def _answered(self) -> None:
         if self._down_since is not None:

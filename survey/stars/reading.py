@@ -124,8 +124,9 @@ def read_light_curve(
     author of an archive's product and, where the file does not say it, the star. mission, time_zero (BJD of time 0):
     what the caller knows better than the file; where neither says it, it is recognised and `notes` tells.
 
-    Cadences go whose time or flux is not finite (or beyond POSSIBLE_FLUX) or whose quality has a bit of the mission's pinned mask. Times become
-    days since the mission's own zero. Raises BadFile, and TooShort for fewer than two good cadences.
+    Cadences go whose time or flux is not finite (or beyond POSSIBLE_FLUX) or whose quality has a bit of the mission's
+    pinned mask. Times become days since the mission's own zero. Raises BadFile, and TooShort for fewer than two good
+    cadences.
     """
     digest = hashlib.sha256(data).hexdigest()
     if len(data) > bounds.unpacked:

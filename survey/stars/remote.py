@@ -17,6 +17,7 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
+from functools import partial
 from html import unescape
 from typing import Any, Literal, Protocol, TypeVar
 from urllib.parse import quote, unquote, urlencode, urljoin, urlsplit
@@ -68,6 +69,10 @@ def retry(request: Callable[[], T], what: str, run: RunConfig, *, sleep: Callabl
     raise AssertionError("run.attempts is at least 1")
 
 
+Check = Callable[[bytes], str | None]
+"""What is wrong with the content of a file, None where nothing is."""
+
+
 class Doubts:
     """Checks a file that has come, over the attempts to get it.
 
@@ -75,16 +80,17 @@ class Doubts:
     archive keeps, and it is for the reader to say what is wrong with them.
     """
 
-    def __init__(self, key: str) -> None:
-        self._key = key
+    def __init__(self, check: Check | None) -> None:
+        self._check = check
         self._seen: set[str] = set()
 
     def settle(self, part: Part, headers: Mapping[str, str]) -> bytes:
-        """The bytes. Raises FetchFailed, and begins the part anew, where there is reason to doubt them."""
+        """The bytes; the part is over. Raises FetchFailed where there is reason to doubt them."""
         data = bytes(part.content)
-        if (wrong := _find_damage(data, self._key, headers)) is None:
-            return data
         part.begin()
+        wrong = _compare_digests(data, headers) or (self._check(data) if self._check is not None else None)
+        if wrong is None:
+            return data
         digest = hashlib.sha256(data).hexdigest()
         if digest in self._seen:
             return data
@@ -92,25 +98,34 @@ class Doubts:
         raise FetchFailed(f"damaged on the way? {wrong}")
 
 
-def _find_damage(data: bytes, key: str, headers: Mapping[str, str]) -> str | None:
-    """Compares with the digests that the server gives, and a FITS file with itself."""
-    etag = headers.get("etag", "").strip('"')
-    given = [
-        (etag if _MD5.fullmatch(etag) else "", lambda: hashlib.md5(data, usedforsecurity=False).hexdigest()),
-        (headers.get("content-md5", ""), lambda: _base64(hashlib.md5(data, usedforsecurity=False).digest())),
-        (headers.get("x-amz-checksum-sha256", ""), lambda: _base64(hashlib.sha256(data).digest())),
-        (headers.get("x-amz-checksum-crc32", ""), lambda: _base64(zlib.crc32(data).to_bytes(4, "big"))),
-    ]
-    # A digest of digests, of a file that was stored in pieces, ends in the number of them.
-    if any(digest and "-" not in digest and digest != make() for digest, make in given):
-        return "the bytes do not have the digest that the archive gives"
-    if not key.endswith((".fits", ".fits.gz")):
-        return None
+def _compare_digests(data: bytes, headers: Mapping[str, str]) -> str | None:
+    """With those that the server gives. One of digests, of a file that was stored in pieces, says nothing here."""
+    said = {name: headers.get(name, "").strip('"') for name in _DIGESTS}
+    differ = any(
+        said[name] and "-" not in said[name] and said[name] != digest(data)
+        for name, digest in _DIGESTS.items()
+        if name != "ETag" or _MD5.fullmatch(said[name])
+    )
+    return "the bytes do not have the digest that the archive gives" if differ else None
+
+
+def _check_of(key: str) -> Check | None:
+    return partial(_check_fits, key.rpartition("/")[2]) if key.endswith((".fits", ".fits.gz")) else None
+
+
+def _check_fits(name: str, data: bytes) -> str | None:
+    if data[:512].lstrip()[:1] == b"<":
+        # Captive portals and maintenance pages come with status 200, and more than once.
+        raise FetchFailed("the server sends a web page instead of the file")
     try:
-        fits.verify(data, key.rpartition("/")[2])
+        fits.verify(data, name)
     except BadFile as error:
         return str(error)
     return None
+
+
+def _ends_with(end: bytes) -> Check:
+    return lambda page: None if page.rstrip().lower().endswith(end) else "the list of a folder is cut off"
 
 
 _MD5 = re.compile(r"[0-9a-f]{32}")
@@ -118,6 +133,15 @@ _MD5 = re.compile(r"[0-9a-f]{32}")
 
 def _base64(digest: bytes) -> str:
     return base64.b64encode(digest).decode()
+
+
+_DIGESTS: dict[str, Callable[[bytes], str]] = {
+    "ETag": lambda data: hashlib.md5(data, usedforsecurity=False).hexdigest(),
+    "Content-MD5": lambda data: _base64(hashlib.md5(data, usedforsecurity=False).digest()),
+    "x-amz-checksum-sha256": lambda data: _base64(hashlib.sha256(data).digest()),
+    "x-amz-checksum-crc32": lambda data: _base64(zlib.crc32(data).to_bytes(4, "big")),
+}
+"""Headers of an answer -> the digest of its content that they give."""
 
 
 @dataclass(frozen=True)
@@ -204,7 +228,7 @@ class S3Store:
         return bool(self._look(f"{self._root}/{key}", key).type == fs.FileType.File)
 
     def read(self, key: str, part: Part | None = None) -> bytes:
-        begun, doubts = Part() if part is None else part, Doubts(key)
+        begun, doubts = Part() if part is None else part, Doubts(_check_of(key))
         return retry(lambda: self._read(key, begun, doubts), self._name(key), self._run)
 
     def _read(self, key: str, part: Part, doubts: Doubts) -> bytes:
@@ -221,7 +245,7 @@ class S3Store:
                     part.content += (got := file.read_at(min(RANGE_BYTES, size - begin), begin))
                     if not got:
                         raise FetchFailed(f"only {begin} of {size} bytes came")
-        return doubts.settle(part, {"etag": etag})
+        return doubts.settle(part, {"ETag": etag})
 
     def _look(self, what: str | fs.FileSelector, key: str) -> Any:
         def request() -> Any:
@@ -262,20 +286,23 @@ class HttpClient:
             headers={"User-Agent": "transit-survey", "x-amz-checksum-mode": "ENABLED"},
         )  # fmt: skip
 
-    def get(self, url: str, key: str = "", part: Part | None = None) -> bytes:
-        """The body of an answer.
+    def get(self, url: str, part: Part | None = None, *, check: Check | None = None) -> bytes:
+        """The body of an answer. part: as of Store.read; check: what else is known of what should come.
 
-        key: what is asked for, which says how it can be checked; part: as of Store.read. Raises NoData for 404 and 410,
-        FetchFailed for any other failure.
+        Raises NoData for 404 and 410, FetchFailed for any other failure.
         """
-        begun, doubts = Part() if part is None else part, Doubts(key)
+        begun, doubts = Part() if part is None else part, Doubts(check)
 
         def request() -> bytes:
             with self._request(url):
-                headers = self._get(url, key, begun)
+                headers = self._get(url, begun)
             return doubts.settle(begun, headers)
 
         return retry(request, url, self._run)
+
+    def get_file(self, url: str, key: str, part: Part | None = None) -> bytes:
+        """As `get`, checked as the name says that it can be."""
+        return self.get(url, part, check=_check_of(key))
 
     def exists(self, url: str) -> bool:
         """Whether HEAD finds something. Raises FetchFailed."""
@@ -298,7 +325,7 @@ class HttpClient:
             except (urllib3.exceptions.HTTPError, OSError) as error:
                 raise FetchFailed(_first_line(error)) from error
 
-    def _get(self, url: str, key: str, part: Part) -> Mapping[str, str]:
+    def _get(self, url: str, part: Part) -> Mapping[str, str]:
         """Fills the part with the whole body, or raises FetchFailed and leaves in it what came; returns the headers."""
         asked = {"Range": f"bytes={len(part.content)}-", "If-Range": part.mark} if part.content and part.mark else {}
         answer = self._pool.request("GET", url, headers={**self._pool.headers, **asked}, preload_content=False,
@@ -310,10 +337,6 @@ class HttpClient:
             answer.release_conn()
         if end is not None and len(part.content) != end:
             raise FetchFailed(f"only {len(part.content)} of {end} bytes came")
-        if ".fits" in key and part.content[:512].lstrip()[:1] == b"<":
-            # Captive portals and maintenance pages come with status 200.
-            part.begin()
-            raise FetchFailed("the server sends a web page instead of the file")
         # Its digests, but for the ETag, are of what it sends.
         return {"etag": answer.headers.get("ETag", "")} if answer.status == 206 else answer.headers
 
@@ -407,7 +430,7 @@ class HttpStore:
         return self._client.exists(self._root + quote(key))
 
     def read(self, key: str, part: Part | None = None) -> bytes:
-        return self._client.get(self._root + quote(key), key, part)
+        return self._client.get_file(self._root + quote(key), key, part)
 
     def _find_layout(self) -> Layout:
         with self._lock:
@@ -427,9 +450,11 @@ class HttpStore:
     def _list_index(self, folder: str) -> Listing:
         url = self._root + quote(folder)
         try:
-            names = _linked_names(self._client.get(url), url)
+            names = _linked_names(self._client.get(url, check=_ends_with(b"</html>")), url)
         except NoData:
             return Listing()
+        if not names:
+            raise FetchFailed(f"{url}: the server sends a page that lists nothing")
         files = tuple(sorted(name for name in names if not name.endswith("/")))
         return Listing(files, tuple(sorted(name for name in names if name.endswith("/"))))
 
@@ -438,7 +463,8 @@ class HttpStore:
         folders: list[str] = []
         query = {"list-type": "2", "prefix": folder, "delimiter": "/"}
         while True:
-            page = self._parse_xml(self._client.get(f"{self._root}?{urlencode(query)}"))
+            url = f"{self._root}?{urlencode(query)}"
+            page = self._parse_xml(self._client.get(url, check=_ends_with(b"</listbucketresult>")))
             files += [name for key in _texts(page, "Contents/Key") if (name := key.removeprefix(folder))]
             folders += [key.removeprefix(folder) for key in _texts(page, "CommonPrefixes/Prefix")]
             token = _texts(page, "NextContinuationToken")

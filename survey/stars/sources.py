@@ -614,7 +614,7 @@ class MastSource:
 
     def read(self, ref: ProductRef) -> bytes:
         url = _DOWNLOADS + quote(ref.key, safe=":/")
-        return self._reads.read(ref.key.replace(":", "/"), lambda part: self._client.get(url, ref.key, part))
+        return self._reads.read(ref.key.replace(":", "/"), lambda part: self._client.get_file(url, ref.name, part))
 
     def targets(
         self, mission: str | None, observations: Sequence[int] = (), limit: int | None = None

@@ -6,18 +6,13 @@ import os
 import secrets
 import shutil
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import psutil
 
-from tests.conftest import ROOT
-from tests.runs.test_jobs import free_ports
-
-RAY = str(Path(sys.executable).with_name("ray"))
+from tests.heads import RAY, ROOT, free_ports
 
 STORE_BYTES = 90 << 20
 NODE_CPUS = 4
@@ -45,10 +40,8 @@ class Node:
         self.process = subprocess.Popen(
             command, cwd=ROOT, env=environment, start_new_session=True, stdout=self.said, stderr=subprocess.STDOUT
         )
-        # Nodes that join at the same moment take each other for themselves.
-        wait_for(self._is_up, f"{' '.join(command)} did not start")
 
-    def _is_up(self) -> bool:
+    def is_up(self) -> bool:
         assert self.process.poll() is None
         return b"Ray runtime started" in os.pread(self.said.fileno(), 1 << 20, 0)
 
@@ -79,11 +72,15 @@ class Cluster:
         head = ["--head", f"--port={port}", "--num-cpus=0", "--include-dashboard=false", f"--temp-dir={self.folder}"]
         self.head = Node(head, self.environment)
         self.nodes: list[Node] = []
+        self.newest = self.head
         for _ in range(count):
             self.grow()
 
     def grow(self) -> None:
-        self.nodes.append(Node([f"--address={self.address}", f"--num-cpus={NODE_CPUS}"], self.environment))
+        """Nodes that join at the same moment take each other for themselves: this waits for the one before."""
+        wait_for(self.newest.is_up, "a node did not start")
+        self.newest = Node([f"--address={self.address}", f"--num-cpus={NODE_CPUS}"], self.environment)
+        self.nodes.append(self.newest)
 
     def end(self) -> None:
         for node in [*self.nodes, self.head]:

@@ -76,7 +76,8 @@ class Calls:
         raise OSError(self.way.number, os.strerror(self.way.number))
 
     def patch(self) -> None:
-        """Every call from now on goes through here."""
+        """Every call from now on goes through here; what is flushed stays in memory, as no power is cut."""
+        os.fsync = lambda handle: None  # type: ignore[assignment]
         for name in NAMES:
             setattr(os, name, self._watched(name, getattr(os, name)))
         plain = io.open

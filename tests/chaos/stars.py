@@ -34,14 +34,18 @@ MIX = ("planet", "quiet", "binary", "quiet", "truncated", "quiet", "missing", "p
 
 SHARD = 10
 
+NO_MODELS = tuple(
+    f"score.{model}=none" for model in ("triage", "vetting", "pixels", "segments", "periods", "anomaly")
+)
+"""Their packages take longer to start than these stars to search."""
+
 QUICK = (
     "search.period_max=2",
     "search.max_tces=2",
     f"run.shard_size={SHARD}",
     "run.object_store_mb=80",
-    *(f"score.{model}=none" for model in ("triage", "vetting", "pixels", "segments", "periods", "anomaly")),
+    *NO_MODELS,
 )
-"""The real stages without the models, whose packages take longer to start than these stars to search."""
 
 
 def write_stars(folder: Path, count: int) -> None:

@@ -78,9 +78,14 @@ class Sweep:
     def start(self) -> None:
         command = [sys.executable, "-m", "tests.chaos.driver", self.run, self.mirror, self.cluster.address, self.marks]
         settings = [f"run.search_actors={self.rng.randint(1, 3)}", f"run.fetch_actors={self.rng.randint(1, 2)}"]
-        self.process = subprocess.Popen(
-            [*map(str, command), str(SLOW_S), *settings, "run.stall_s=120"], cwd=ROOT, env=self.cluster.environment
-        )
+        with (self.run.parent / f"driver-{self.drivers + 1}.log").open("wb") as said:
+            self.process = subprocess.Popen(
+                [*map(str, command), str(SLOW_S), *settings, "run.stall_s=120"],
+                cwd=ROOT,
+                env=self.cluster.environment,
+                stdout=said,
+                stderr=subprocess.STDOUT,
+            )
         self.drivers += 1
 
     def is_done(self) -> bool:

@@ -118,7 +118,9 @@ def changed(tce: dict[str, Any], target_id: str) -> dict[str, Any] | None:
 def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[store.Run, store.Run]:
     tmp_path = tmp_path_factory.mktemp("runs")
     old = run_of(tmp_path / "old", [*fakes.targets(12), *fakes.targets(1, first=14)])
-    new = run_of(tmp_path / "new", [*fakes.targets(12), *fakes.targets(1, first=17), *fakes.targets(1, first=28)], changed)
+    new = run_of(
+        tmp_path / "new", [*fakes.targets(12), *fakes.targets(1, first=17), *fakes.targets(1, first=28)], changed
+    )
     return old, new
 
 
@@ -187,8 +189,8 @@ def test_what_the_command_says(runs: tuple[store.Run, store.Run], capsys: pytest
     assert main(["compare", *roots, "--stars"]) == 0
     assert [line.split()[:3] for line in capsys.readouterr().out.splitlines()[-3:]] == [
         ["gone", "TIC", "14"],
+        ["new", "TIC", "17"],
         ["new", "TIC", "28"],
-        ["new", "TIC", "29"],
     ]
     assert main(["compare", *roots, "--format", "csv"]) == 0
     lines = capsys.readouterr().out.splitlines()
@@ -196,7 +198,7 @@ def test_what_the_command_says(runs: tuple[store.Run, store.Run], capsys: pytest
     assert len(lines) == 1 + 8
     assert main(["compare", *roots, "--format", "json"]) == 0
     said = json.loads(capsys.readouterr().out)
-    assert said["counts"]["stars"] == {"new": 2, "other files": 0, "gone": 1, "same": 11}
+    assert said["counts"]["stars"] == {"new": 2, "other files": 0, "gone": 1, "same": 12}
     assert [row["verdict"] for row in said["signals"]] == ["new"] * 2 + ["improved"] + ["worse"] + ["gone"] * 4
 
 

@@ -4,13 +4,14 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
 from survey.runs import store
+from survey.runs.folder import LOCK
 from survey.stars.simulate import write_archive
 from tests.heads import RAY, ROOT, Head, free_ports, running_head
 
@@ -21,7 +22,7 @@ pytestmark = pytest.mark.verify
 
 @pytest.fixture(scope="module")
 def head() -> Iterator[Head]:
-    with running_head("--num-cpus=8") as head:
+    with running_head("--num-cpus=8", environment={"RAY_JOB_STOP_WAIT_TIME_S": "60"}) as head:
         yield head
 
 
@@ -44,6 +45,56 @@ def test_a_sweep_runs_as_a_job(head: Head, archive_here: Path, tmp_path: Path) -
     command += ["python", "-m", "jobs.sweep", f"--source=mirror:{archive_here}", f"--out={run}"]
     run_when_ready(command, working_folder(tmp_path), head, "No available agent")
     check(run)
+
+
+def test_a_stopped_job_ends_in_order_and_the_next_one_goes_on(head: Head, tmp_path: Path) -> None:
+    """By its id: status, logs, stop; and the same command again."""
+    run, many = tmp_path / "run", tmp_path / "many"
+    write_archive(many, kinds=["quiet"] * STARS)
+    folder = working_folder(tmp_path)
+    submit(head, folder, "stopped", f"--source=mirror:{many}", f"--out={run}", *SLOWLY)
+    wait_until(lambda: len(committed(run)) >= 2, head, "stopped")
+    head.ask("/api/jobs/stopped/stop", "POST")
+    wait_until(lambda: state(head, "stopped") == "STOPPED", head, "stopped")
+    before = committed(run)
+    assert 2 <= len(before) < STARS // 2
+    assert "interrupted; what was finished is kept" in head.ask("/api/jobs/stopped/logs")["logs"]
+    assert [path.name for path in run.rglob(".*.tmp")] == []
+    assert (run / LOCK).read_bytes() == b""
+    assert not (run / store.TARGETS).exists()
+
+    submit(head, folder, "again", f"--source=mirror:{many}", f"--out={run}", *SLOWLY)
+    wait_until(lambda: state(head, "again") == "SUCCEEDED", head, "again")
+    assert {name: committed(run)[name] for name in before} == before
+    assert len(pq.read_table(run / store.TARGETS)) == STARS
+
+
+STARS = 100
+SLOWLY = ("--set=run.shard_size=2", "--set=run.search_actors=1")
+
+
+def committed(run: Path) -> dict[str, int]:
+    """Name and time of every committed shard."""
+    return {path.name: path.stat().st_mtime_ns for path in (run / "searched").glob("part-*.parquet")}
+
+
+def submit(head: Head, folder: Path, job: str, *options: str) -> None:
+    command = [RAY, "job", "submit", f"--address={head.url}", f"--submission-id={job}", "--no-wait"]
+    command += ["--working-dir=.", "--", "python", "-m", "jobs.sweep", *options]
+    run_when_ready(command, folder, head, "No available agent")
+
+
+def state(head: Head, job: str) -> str:
+    return str(head.ask(f"/api/jobs/{job}")["status"])
+
+
+def wait_until(done: Callable[[], bool], head: Head, job: str, limit_s: float = 180.0) -> None:
+    deadline = time.monotonic() + limit_s
+    while not done():
+        said = head.ask(f"/api/jobs/{job}/logs")["logs"]
+        assert state(head, job) != "FAILED", said
+        assert time.monotonic() < deadline, said
+        time.sleep(0.1)
 
 
 def test_a_client_of_a_cluster_keeps_the_run_folder(head: Head, archive_here: Path, tmp_path: Path) -> None:

@@ -1,0 +1,105 @@
+"""`serve deploy serve/deploy.yaml` on a head of its own: the service as a cluster runs it."""
+
+import json
+import secrets
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from survey.stars.simulate import write_archive
+from tests.heads import ROOT, Head, free_ports, running_head
+
+DEPLOY = ROOT / "serve" / "deploy.yaml"
+SERVE = str(Path(sys.executable).with_name("serve"))
+
+
+def test_the_file_is_what_the_service_takes() -> None:
+    from ray.serve.schema import ServeDeploySchema
+
+    from serve.settings import Settings
+
+    told = yaml.safe_load(DEPLOY.read_text())
+    schema = ServeDeploySchema.model_validate(told)
+    settings = Settings.model_validate(schema.applications[0].args)
+    assert schema.http_options.host == "127.0.0.1"
+    assert settings.fronts == 2
+    assert not settings.laptop
+    assert told["http_options"]["request_timeout_s"] > settings.wait_s
+
+
+@dataclass(frozen=True)
+class Deployed:
+    url: str
+    key: str
+    head: Head
+
+    def ask(self, path: str, key: str | None) -> tuple[int, Any]:
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        try:
+            with urllib.request.urlopen(urllib.request.Request(self.url + path, headers=headers), timeout=60) as answer:
+                return answer.status, json.load(answer)
+        except urllib.error.HTTPError as error:
+            return error.code, json.load(error)
+
+
+@pytest.fixture(scope="module")
+def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
+    folder = tmp_path_factory.mktemp("deployed")
+    write_archive(folder / "mirror", n_stars=3, seed=5)
+    port, key = free_ports(1)[0], secrets.token_hex(16)
+    told = yaml.safe_load(DEPLOY.read_text())
+    told["http_options"]["port"] = port
+    args = {"source": f"mirror:{folder / 'mirror'}", "cache": None, "overrides": ["search.period_max=6"]}
+    told["applications"][0]["args"] |= args | {"most_examiners": 1}
+    (folder / "deploy.yaml").write_text(yaml.safe_dump(told))
+    with running_head(environment={"SURVEY_API_KEYS": key, "PYTHONPATH": str(ROOT)}) as head:
+        command = [SERVE, "deploy", "--address", head.url, str(folder / "deploy.yaml")]
+        subprocess.run(command, check=True, env=head.environment, cwd=ROOT, timeout=120)
+        service = Deployed(f"http://127.0.0.1:{port}", key, head)
+        deadline = time.monotonic() + 240
+        while not _is_ready(service):
+            assert time.monotonic() < deadline, head.ask("/api/serve/applications/")
+            time.sleep(1)
+        yield service
+
+
+def _is_ready(service: Deployed) -> bool:
+    try:
+        return service.ask("/ready", None)[0] == 200
+    except (OSError, ValueError):  # nobody listens yet, or Ray's proxy answers alone
+        return False
+
+
+@pytest.mark.verify
+def test_two_fronts_answer_who_has_the_key(deployed: Deployed) -> None:
+    target = "/v1/score/TIC%20900000001"
+    assert deployed.ask(target, None)[0] == 401
+    assert deployed.ask(target, secrets.token_hex(16))[0] == 401
+    code, answer = deployed.ask(target, deployed.key)
+    assert code == 200
+    assert answer["row"]["tces"]
+    deployments = deployed.head.ask("/api/serve/applications/")["applications"]["survey"]["deployments"]
+    running = {name: [one["state"] for one in told["replicas"]] for name, told in deployments.items()}
+    assert running == {"Front": ["RUNNING"] * 2, "Examiner": ["RUNNING"], "Desk": ["RUNNING"]}
+
+
+@pytest.mark.verify
+def test_a_job_can_be_asked_for_at_either_front(deployed: Deployed) -> None:
+    code, job = deployed.ask("/v1/score/TIC%20900000002?wait=0", deployed.key)
+    assert code == 202
+    deadline = time.monotonic() + 60
+    while job["state"] == "running":
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+        code, job = deployed.ask(job["status_url"], deployed.key)
+        assert code == 200
+    assert job["result"]["target_id"] == "TIC 900000002"
