@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks import detrend, end_to_end, growth, learning, recovery, scale, search, vetting
+from benchmarks import detrend, end_to_end, growth, learning, recovery, scale, search, serving, vetting
 from benchmarks.machine import describe_machine
 
 FOLDER = Path(__file__).parent
@@ -123,6 +123,7 @@ BENCHMARKS = {
     "vetting": Benchmark(lambda _: vetting.measure(), vetting.render),
     "learning": Benchmark(learning.measure, learning.render),
     "scale": Benchmark(lambda _: scale.measure(), _scale),
+    "serving": Benchmark(lambda _: serving.measure(), serving.render),
 }
 
 

@@ -56,11 +56,12 @@ def _watch(sweep: subprocess.Popen[str], peak: list[int]) -> None:
     """Keep the highest sum of the process tree's memory in `peak`."""
     root = psutil.Process(sweep.pid)
     while sweep.poll() is None:
-        peak[0] = max(peak[0], _tree_pss(root))
+        peak[0] = max(peak[0], tree_pss(root))
         time.sleep(SAMPLE_S)
 
 
-def _tree_pss(root: psutil.Process) -> int:
+def tree_pss(root: psutil.Process) -> int:
+    """Bytes of a process and all that it started, shared pages once."""
     total = 0
     try:
         members = [root, *root.children(recursive=True)]

@@ -1,9 +1,9 @@
 """What a sector costs the run folder, from twenty thousand stars to a million: manifest, commits, merge, status.
 
 No light curve is read: the rows are those of a few simulated stars, with names, places, ephemerides and strengths drawn
-anew for each star, so that files are as large and signals as many as a sector's. Each step runs in a process of its own,
-whose peak of resident memory is told beside that of one that has only imported the survey. Commits are timed one by one;
-making the rows is not counted.
+anew for each star, so that files are as large and signals as many as a sector's. Each step runs in a process of its
+own, whose peak of resident memory is told beside that of one that has only imported the survey. Commits are timed one
+by one; making the rows is not counted.
 
     python -m benchmarks.targets [STARS...]
 """
@@ -23,14 +23,20 @@ import pyarrow.compute as pc
 
 from benchmarks.machine import one_thread_children, start_worker
 from survey import schema
-from survey.config import load
-from survey.runs import exports, stages, store
+from survey.config import Config, load
+from survey.runs import stages, store
+from survey.runs.watch import Watch
 from survey.stars import simulate
 from survey.stars.sources import open_source
 from survey.stars.targets import Target
 
-SIZES = (20_000, 160_000, 1_000_000)
-QUICK = (5_000,)
+SIZES = {20_000: 64, 160_000: 64, 1_000_000: 256}
+"""Stars of a run, and of a shard of it."""
+
+QUICK = {5_000: 64}
+
+SECTORS = {20_000: "2-min", 160_000: "TESS-SPOC", 1_000_000: "half of the full-frame images"}
+
 SIGNALS = (0.85, 0.10, 0.04, 0.01)
 """Share of stars with none, one, two and three signals."""
 
@@ -42,20 +48,20 @@ FIELD = (0.0, 96.0, -60.0, -36.0)
 Figures = dict[str, float]
 
 
-def measure(sizes: tuple[int, ...] = SIZES) -> list[Figures]:
+def measure(sizes: Mapping[int, int]) -> list[Figures]:
     """One run for each size."""
     with tempfile.TemporaryDirectory(prefix="targets-") as scratch:
         pool = Path(scratch) / "pool"
         simulate.write_archive(pool, kinds=KINDS)
-        return [_measure_run(Path(scratch) / f"run-{size}", pool, size) for size in sizes]
+        return [_measure_run(Path(scratch) / f"run-{stars}", pool, stars, each) for stars, each in sizes.items()]
 
 
-def _measure_run(root: Path, pool: Path, size: int) -> Figures:
-    figures: Figures = {"stars": size, "import_mb": _alone(_nothing)["peak_mb"]}
+def _measure_run(root: Path, pool: Path, stars: int, each: int) -> Figures:
+    figures: Figures = {"stars": stars, "shard_size": each, "import_mb": _alone(_nothing)["peak_mb"]}
     for step in (make_plan, commit_shards, reopen, merge, tell_status):
-        found = _alone(step, str(root), str(pool), size)
+        found = _alone(step, str(root), str(pool), stars, each)
         figures |= {f"{step.__name__}_{name}": value for name, value in found.items()}
-        print(figures["stars"], step.__name__, found, flush=True)
+        print(f"  {stars:,} stars, {step.__name__}: {found}", flush=True)
     return figures
 
 
@@ -79,21 +85,25 @@ def _nothing() -> Figures:
 # The steps of a sweep
 
 
-def _targets(size: int) -> list[Target]:
-    return [Target(f"TIC {FIRST + number}", "tess", (15,)) for number in range(size)]
+def _targets(stars: int) -> list[Target]:
+    return [Target(f"TIC {FIRST + number}", "tess", (15,)) for number in range(stars)]
 
 
-def make_plan(root: str, pool: str, size: int) -> Figures:
+def _config(shard_size: int) -> Config:
+    return load(overrides=[f"run.shard_size={shard_size}"])
+
+
+def make_plan(root: str, pool: str, stars: int, each: int) -> Figures:
     """From the list of stars to the manifest on disk."""
-    with store.open_run(root, load(), _targets(size)) as run:
+    with store.open_run(root, _config(each), _targets(stars)) as run:
         manifest = Path(root, store.MANIFEST).stat().st_size
         return {"shards": run.n_shards, "manifest_mb": round(manifest / 1e6, 2)}
 
 
-def commit_shards(root: str, pool: str, size: int) -> Figures:
+def commit_shards(root: str, pool: str, stars: int, each: int) -> Figures:
     """All shards, one after the other, as the driver of a sweep does."""
     seconds = []
-    with store.open_run(root, load(), _targets(size)) as run:
+    with store.open_run(root, _config(each), _targets(stars)) as run:
         for number in range(run.n_shards):
             rows = draw_rows(run.shard(number), pool, number)
             begin = time.perf_counter()
@@ -113,14 +123,14 @@ def _folder_bytes(folder: Path) -> tuple[int, int]:
     return len(sizes), sum(sizes)
 
 
-def reopen(root: str, pool: str, size: int) -> Figures:
+def reopen(root: str, pool: str, stars: int, each: int) -> Figures:
     """What a resumed sweep does first, with every shard but the last one there."""
-    with store.open_run(root, load(), _targets(size)) as run:
+    with store.open_run(root, _config(each), _targets(stars)) as run:
         del run.parts[run.n_shards - 1]
         return {"todo": len(store.todo(run))}
 
 
-def merge(root: str, pool: str, size: int) -> Figures:
+def merge(root: str, pool: str, stars: int, each: int) -> Figures:
     """The catalogue of a finished run."""
     run = store.load_run(root)
     store.merge(run)
@@ -130,12 +140,9 @@ def merge(root: str, pool: str, size: int) -> Figures:
     }
 
 
-def tell_status(root: str, pool: str, size: int) -> Figures:
+def tell_status(root: str, pool: str, stars: int, each: int) -> Figures:
     """`survey status`."""
-    run = store.load_run(root)
-    progress = store.latest(run, store.read_telemetry(run))
-    exports.stage_seconds(progress)
-    return {"failures": len([row for row in progress.to_pylist() if row["error"]])}
+    return {"done": Watch(root).look().reached.targets_done}
 
 
 # Rows
@@ -154,6 +161,7 @@ def draw_rows(targets: pa.Table, pool: str, seed: int) -> pa.Table:
     columns["dec"] = pa.array(rng.uniform(*FIELD[2:], len(table)))
     columns["magnitude"] = pa.array(rng.uniform(7.0, 15.0, len(table)))
     columns["tces"] = _draw_signals(table.column("tces").combine_chunks(), rng)
+    columns["views"] = _draw_views(table.column("views").combine_chunks(), rng)
     return pa.table([columns[field.name] for field in table.schema], schema=table.schema)
 
 
@@ -216,6 +224,21 @@ def _draw_signals(tces: pa.ListArray, rng: np.random.Generator) -> pa.ListArray:
     return pa.ListArray.from_arrays(tces.offsets, struct, type=tces.type)
 
 
+def _draw_views(views: pa.ListArray, rng: np.random.Generator) -> pa.ListArray:
+    """Views with a noise of their own."""
+    flat = views.flatten()
+    fields = []
+    for k, field in enumerate(flat.type):
+        column = flat.field(k)
+        if pa.types.is_list(field.type) and pa.types.is_float32(field.type.value_type):
+            values = column.flatten()
+            noisy = pc.add(values, pa.array(1e-3 * rng.standard_normal(len(values)), pa.float32()))
+            column = pa.ListArray.from_arrays(column.offsets, noisy, type=field.type, mask=column.is_null())
+        fields.append(column)
+    struct = pa.StructArray.from_arrays(fields, fields=list(flat.type))
+    return pa.ListArray.from_arrays(views.offsets, struct, type=views.type)
+
+
 # The report
 
 
@@ -224,4 +247,4 @@ def render(figures: list[Figures]) -> str:
 
 
 if __name__ == "__main__":
-    measure(tuple(int(size) for size in sys.argv[1:]) or SIZES)
+    measure({int(stars): SIZES.get(int(stars), 64) for stars in sys.argv[1:]} or SIZES)

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import ray
 from ray import serve
-from ray.exceptions import RayError
+from ray.exceptions import RayError, RayTaskError
 from ray.serve.config import AutoscalingConfig, BackpressureConfig
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
 from ray.serve.handle import DeploymentHandle
@@ -26,10 +26,15 @@ from serve.settings import Settings
 from serve.training import Trained, train_detector
 from survey.runs.stream import WORKER_ENVIRONMENT
 
+log = logging.getLogger("survey.serve")
+
 NAME: Final = "survey"
 
 MODELS_KEPT: Final = 6
 """Missions and detectors whose models an examiner holds at once."""
+
+CHEAP: Final = 200
+"""Requests that make no work, at once."""
 
 ATTEMPTS: Final = 2
 """An examiner that dies takes its stars with it; asking again changes no number."""
@@ -48,8 +53,9 @@ def build(settings: Settings) -> serve.Application:
         serve.ingress()(FrontReplica),
         "Front",
         num_replicas=1 if settings.laptop else settings.fronts,
-        # Its own bound is far: how many may wait is decided where the work is.
-        max_ongoing_requests=4 * (settings.queue + settings.batch * settings.most_examiners),
+        # Beyond the places for work there is room for what makes none: health, jobs, the page.
+        max_ongoing_requests=settings.places + CHEAP,
+        max_queued_requests=CHEAP,
         backpressure_config=BackpressureConfig(status_code=429, retry_after_s=settings.retry_s),
         cpus=0.2,
     )
@@ -159,6 +165,9 @@ class RemoteExaminer:
                 return
             except BackPressureError:
                 raise Refusal("busy", "all examiners are busy: come back later", self._retry_s) from None
+            except RayTaskError:
+                log.exception("request %s failed", question.request_id)
+                raise Refusal("failed", "a defect of the service; it has been logged") from None
             except (RayError, DeploymentUnavailableError):
                 if attempt == ATTEMPTS:
                     raise Refusal("not_ready", "the examiner died: ask again", self._retry_s) from None
@@ -211,7 +220,7 @@ class RemoteDesk:
     async def _ask(self, name: str, *arguments: Any) -> Any:
         try:
             return await getattr(self._handle, name).remote(*arguments)
-        except ray.exceptions.RayTaskError as error:
+        except RayTaskError as error:
             if isinstance(error.cause, Refusal):
                 raise error.cause from None
             raise

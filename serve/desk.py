@@ -12,7 +12,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -31,6 +31,8 @@ KEPT_BYTES: Final = 64 << 20
 """Answers that are kept; the oldest go first."""
 SILENT_S: Final = 60.0
 """A job that nobody has heard of for so long was lost with the process that did it."""
+TRAININGS: Final = 4
+"""That go on at once: each holds the light that it learns from."""
 DETECTORS: Final = 20
 """Trained detectors that are kept; the oldest go first."""
 
@@ -42,13 +44,13 @@ Train = Callable[[Settings, str, int | None, list[bytes], tuple[str, ...]], Awai
 @dataclass
 class _Entry:
     kind: str
+    began: float
+    heard: float
+    ended: float | None = None
     stage: str | None = None
     state: str = "running"
     answer: Answer | None = None
     error: str | None = None
-    began: float = field(default_factory=time.monotonic)
-    heard: float = field(default_factory=time.monotonic)
-    ended: float | None = None
 
 
 async def train_here(
@@ -59,10 +61,12 @@ async def train_here(
 
 
 class Desk:
-    """train: how a detector is trained; by default in this process."""
+    """train: how a detector is trained; by default in this process. clock: seconds since whenever."""
 
-    def __init__(self, settings: Settings, train: Train = train_here) -> None:
-        self._settings, self._train = settings, train
+    def __init__(
+        self, settings: Settings, train: Train = train_here, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._settings, self._train, self._clock = settings, train, clock
         self._entries: dict[str, _Entry] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._folder = settings.detectors or Path(tempfile.mkdtemp(prefix="detectors-"))
@@ -74,30 +78,31 @@ class Desk:
         if sum(entry.state == "running" for entry in self._entries.values()) >= self._settings.jobs:
             raise Refusal("busy", "too many jobs are under way: come back later", 10 * self._settings.retry_s)
         name = f"job-{secrets.token_hex(12)}"
-        self._entries[name] = _Entry(kind)
+        now = self._clock()
+        self._entries[name] = _Entry(kind, now, now)
         return name
 
     async def note(self, job: str, stage: str) -> None:
         """That a job is alive, and where it is."""
         if entry := self._entries.get(job):
-            entry.stage, entry.heard = stage, time.monotonic()
+            entry.stage, entry.heard = stage, self._clock()
 
     async def close(self, job: str, answer: Answer | None, error: str | None) -> None:
         """That a job is done, or has failed."""
         if entry := self._entries.get(job):
             entry.state = "failed" if answer is None else "done"
-            entry.answer, entry.error, entry.ended = answer, error, time.monotonic()
+            entry.answer, entry.error, entry.ended = answer, error, self._clock()
 
     async def look(self, job: str) -> Job | None:
         self._tidy()
         entry = self._entries.get(job)
         if entry is None:
             return None
-        seconds = (entry.ended or time.monotonic()) - entry.began
+        seconds = (entry.ended or self._clock()) - entry.began
         return Job(job, entry.kind, entry.state, entry.stage, seconds, entry.answer, entry.error)
 
     def _tidy(self) -> None:
-        now = time.monotonic()
+        now = self._clock()
         for entry in self._entries.values():
             if entry.state == "running" and now - entry.heard > SILENT_S:
                 entry.state, entry.ended = "failed", now
@@ -110,7 +115,13 @@ class Desk:
                 held -= len(answer.body) if answer else 0
 
     async def train(self, simulated: int | None, lights: list[bytes], overrides: tuple[str, ...]) -> str:
-        """Begins to train a detector of anomalies, from so many simulated stars or from rows of detrended light."""
+        """Begins to train a detector of anomalies, from so many simulated stars or from rows of detrended light.
+
+        Raises Refusal where too many are being trained.
+        """
+        going = [entry for entry in self._entries.values() if entry.kind == "train" and entry.state == "running"]
+        if len(going) >= TRAININGS:
+            raise Refusal("busy", "other detectors are in training: come back later", 10 * self._settings.retry_s)
         job = await self.open("train")
         task = asyncio.create_task(self._train_as(job, simulated, lights, overrides))
         self._tasks.add(task)

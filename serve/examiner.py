@@ -43,6 +43,9 @@ T = TypeVar("T")
 STEPS_KEPT: Final = 16
 """Configurations whose steps are kept ready."""
 
+LONGEST_UPLOAD_D: Final = 10_000.0
+"""From the first to the last time of an upload: a search over a century takes minutes, and no mission was so long."""
+
 LIGHT_STAGES: Final = 2
 """The first so many stages give the detrended light, which is all that a detector of anomalies sees."""
 
@@ -119,6 +122,7 @@ class Examiner:
         self._source: Source = open_source(settings.source, config, cache=cache)
         limits = Limits(memory_mb=settings.read_mb, seconds=settings.read_s, max_bytes=settings.upload_bytes)
         self._reader = UploadReader(limits)
+        self._reader.start()
         self._steps = Steps()
         # Numbers are made one batch at a time: a core computes no faster for two at once.
         self._lane = ThreadPoolExecutor(1, "compute")
@@ -141,6 +145,8 @@ class Examiner:
         config = await self._choose_config(mission, case)
         model = await self._open_detector(question)
         table = await self._ask(STAGES[0], config, case, None)
+        if case.upload is not None and (table.column("baseline_d")[0].as_py() or 0.0) > LONGEST_UPLOAD_D:
+            raise Refusal("invalid", f"the light curve spans more than {LONGEST_UPLOAD_D:,.0f} d: send less of it")
         if mission is None:
             config = await self._choose_config(table.column("mission")[0].as_py(), case)
         wanted = STAGES[1:] if isinstance(question, ScoreQuestion) else STAGES[1:LIGHT_STAGES]

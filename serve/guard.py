@@ -11,7 +11,9 @@ import logging
 import re
 import secrets
 import time
-from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -29,6 +31,9 @@ Asgi = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 GUARDED: Final = "/v1/"
 """Paths below this need the key."""
+
+COMPUTING: Final = ("/v1/score", "/v1/anomalies", "/v1/train")
+"""Paths that begin so make work; only so many of them are answered at once."""
 
 SMALL_BODY: Final = 64 << 10
 """Of a request that uploads nothing, bytes."""
@@ -110,27 +115,30 @@ def _site(origin: bytes) -> bytes | None:
         return None
 
 
-class Guard:
-    """All of it, around the routes. keys: those let in, none lets everybody in; hosts: likewise; files: most of a form;
+@dataclass(frozen=True)
+class Rules:
+    """keys: those let in, none lets everybody in; hosts: likewise; upload_bytes: of a file, and files: of that size,
+    most of a form to train with; places: requests that make work, at once, beyond which others come again after retry_s;
     names: whether answers get the request's id here, and not from who passes them on.
     """
 
-    def __init__(
-        self,
-        inner: Asgi,
-        keys: Sequence[str],
-        hosts: Sequence[str],
-        upload_bytes: int,
-        files: int,
-        metrics: Metrics,
-        *,
-        names: bool,
-    ) -> None:
-        self._inner = inner
-        self._digests = [hashlib.sha256(key.encode()).digest() for key in keys]
-        self._hosts = frozenset(hosts)
-        self._upload_bytes, self._files = upload_bytes, files
-        self._metrics, self._names = metrics, names
+    keys: tuple[str, ...]
+    hosts: tuple[str, ...]
+    upload_bytes: int
+    files: int
+    places: int
+    retry_s: float
+    names: bool
+
+
+class Guard:
+    """All of it, around the routes."""
+
+    def __init__(self, inner: Asgi, rules: Rules, metrics: Metrics) -> None:
+        self._inner, self._rules, self._metrics = inner, rules, metrics
+        self._digests = [hashlib.sha256(key.encode()).digest() for key in rules.keys]
+        self._hosts = frozenset(rules.hosts)
+        self._working = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -146,14 +154,15 @@ class Guard:
             nonlocal status, began
             if message["type"] == "http.response.start":
                 status, began = message["status"], True
-                ours = dict(_HEADERS) | ({b"x-request-id": request_id.encode()} if self._names else {})
+                ours = dict(_HEADERS) | ({b"x-request-id": request_id.encode()} if self._rules.names else {})
                 message["headers"] = [*(pair for pair in message["headers"] if pair[0] not in ours), *ours.items()]
             await send(message)
 
         self._metrics.begin()
         try:
             self._admit(scope)
-            await self._inner(scope, self._counted(scope, receive), answer)
+            with self._place(scope):
+                await self._inner(scope, self._counted(scope, receive), answer)
         except Refusal as refusal:
             if began:
                 raise
@@ -188,6 +197,20 @@ class Guard:
         if length is not None and length.isdigit() and (len(length) > 18 or int(length) > self._limit(scope)):
             raise self._too_large(scope)
 
+    @contextmanager
+    def _place(self, scope: Scope) -> Iterator[None]:
+        """Of a request that makes work, while it is answered. Raises Refusal where all are taken."""
+        if not scope["path"].startswith(COMPUTING):
+            yield
+            return
+        if self._working >= self._rules.places:
+            raise Refusal("busy", "too many stars are being examined: come back later", self._rules.retry_s)
+        self._working += 1
+        try:
+            yield
+        finally:
+            self._working -= 1
+
     def _check_host(self, scope: Scope) -> None:
         """A page of somebody else's may call itself this machine: its name gives it away (DNS rebinding)."""
         host = (header(scope, b"host") or b"").decode("latin-1").lower()
@@ -220,8 +243,8 @@ class Guard:
         form = (header(scope, b"content-type") or b"").lower().startswith(b"multipart/form-data")
         if not form:
             return SMALL_BODY
-        files = self._files if scope["path"] == "/v1/train/anomaly" else 1
-        return self._upload_bytes * files + AROUND_FILES
+        files = self._rules.files if scope["path"] == "/v1/train/anomaly" else 1
+        return self._rules.upload_bytes * files + AROUND_FILES
 
     def _too_large(self, scope: Scope) -> Refusal:
         return Refusal("too_large", f"the request has more than {self._limit(scope):,} bytes")

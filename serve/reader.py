@@ -164,7 +164,10 @@ class UploadReader:
         with self._lock:
             if self._closed:
                 raise FetchFailed("the reader of uploads is closed")
-            if self._zygote is None or not self._zygote.is_alive():
+            if self._zygote is not None and not self._zygote.is_alive():
+                self._zygote.end()
+                self._zygote = None
+            if self._zygote is None:
                 self._zygote = _Zygote()
             return self._zygote
 

@@ -32,7 +32,7 @@ from starlette.responses import Response
 from serve import answers
 from serve.answers import forms
 from serve.cases import JSON, AnomalyQuestion, Answer, Case, Desk, Examiner, Job, LightQuestion, Question, ScoreQuestion
-from serve.guard import Asgi, Guard, Metrics
+from serve.guard import Asgi, Guard, Metrics, Rules
 from serve.reader import Upload
 from serve.refusals import CODES, Refusal, error_body
 from serve.settings import Settings
@@ -49,7 +49,9 @@ ALIVE_S: Final = 5.0
 """How often a job says that it is alive."""
 
 MOST_FILES: Final = 20
-"""Light curves to train with."""
+"""Light curves to train with,"""
+FULL_FILES: Final = 5
+"""and how many of the largest size one form may hold."""
 
 LONGEST_FIELD: Final = 40
 """Letters of a field's name that are repeated where it is unknown."""
@@ -85,8 +87,16 @@ def make_api(settings: Settings, examiner: Examiner, desk: Desk, replica: str | 
     service = Service(settings, examiner, desk, metrics)
     api.include_router(_open_routes(service, key_needed=bool(keys)))
     api.include_router(_guarded_routes(service))
-    names = replica is None
-    return Guard(api, keys, settings.allowed_hosts, settings.upload_bytes, MOST_FILES, metrics, names=names)
+    rules = Rules(
+        keys=keys,
+        hosts=settings.allowed_hosts,
+        upload_bytes=settings.upload_bytes,
+        files=FULL_FILES,
+        places=settings.places,
+        retry_s=settings.retry_s,
+        names=replica is None,
+    )
+    return Guard(api, rules, metrics)
 
 
 # Errors

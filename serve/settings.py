@@ -67,7 +67,7 @@ class Settings(Frozen):
     """Stars that an examiner takes at once, at most, after `batch_s` of waiting for others."""
     batch_s: float = Field(0.004, ge=0)
     queue: int = Field(24, ge=1)
-    """Requests that wait for an examiner, for each front; more are told to come back."""
+    """Requests that wait for an examiner, at each front; more are told to come back."""
     retry_s: float = Field(2.0, gt=0)
     """When to come back."""
 
@@ -80,6 +80,11 @@ class Settings(Frozen):
     @property
     def upload_bytes(self) -> int:
         return int(self.upload_mb * 2**20)
+
+    @property
+    def places(self) -> int:
+        """Requests that make work, at once, of a front: those that examiners have taken, and the queue."""
+        return self.queue + 2 * self.batch * self.most_examiners
 
     @property
     def allowed_hosts(self) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ can change a number in the catalogue; how a run is scheduled (`RunConfig`) stays
 """
 
 import hashlib
+import itertools
 import json
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -380,6 +381,25 @@ class AnomalyConfig(Frozen):
     seed: int = Field(0, ge=0)
 
 
+class InjectConfig(Frozen):
+    """One transiting planet in every light curve, to measure what a survey finds of them (`survey inject`)."""
+
+    seed: int = Field(1, ge=0)
+    periods: tuple[float, ...] = (0.5, 1.0, 2.0, 4.0, 8.0, 13.0)
+    """Borders of the cells, days; a planet's cell is drawn, then its place in it, evenly in the logarithms."""
+    radii: tuple[float, ...] = (0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 8.0, 16.0)
+    """Borders of the cells, Earth radii."""
+    max_impact: float = Field(0.9, ge=0, lt=1)
+    """Impact parameters are drawn evenly up to this one."""
+
+    @pydantic.field_validator("periods", "radii")
+    @classmethod
+    def _check_borders(cls, borders: tuple[float, ...]) -> tuple[float, ...]:
+        if len(borders) < 2 or borders[0] <= 0 or any(b <= a for a, b in itertools.pairwise(borders)):
+            raise ValueError("borders of cells are two or more numbers above zero that grow, as in [1, 2, 4]")
+        return borders
+
+
 class Config(Frozen):
     fetch: FetchConfig = FetchConfig()
     clean: CleanConfig = CleanConfig()
@@ -394,11 +414,20 @@ class Config(Frozen):
     run: RunConfig = RunConfig()
     train: TrainConfig = TrainConfig()
     anomaly: AnomalyConfig = AnomalyConfig()
+    inject: InjectConfig | None = None
+    """None: the stars as they are."""
     engine: Engine = "auto"
+
+    @pydantic.model_validator(mode="after")
+    def _check_injection(self) -> Self:
+        if self.inject is not None and self.pixels.use:
+            raise ValueError("pixel files know nothing of injected planets: pixels.use=false goes with inject")
+        return self
 
     def science(self) -> dict[str, Any]:
         """The part that decides the numbers, as plain JSON values."""
-        return self.model_dump(mode="json", exclude={"run", "train", "anomaly"}) | {"science_version": SCIENCE_VERSION}
+        outside = {"run", "train", "anomaly"} | ({"inject"} if self.inject is None else set())
+        return self.model_dump(mode="json", exclude=outside) | {"science_version": SCIENCE_VERSION}
 
     def science_hash(self) -> str:
         return hash_of(self.science())

@@ -477,6 +477,49 @@ TELEMETRY = pa.schema(
 )
 """One row a target and attempt: all that may differ between equal runs."""
 
+RECOVERY = pa.schema(
+    [
+        TARGET.field("target_id"),
+        TARGET.field("mission"),
+        LIGHT_CURVE.field("status"),
+        _field("period", pa.float64(), "of the injected planet; null: its orbit would lie inside the star", "d"),
+        _field("epoch_bjd", pa.float64(), "middle of one of its transits, BJD (TDB)", "d"),
+        _field(
+            "radius", pa.float64(), "of the planet, for the star's radius or, where it is unknown, the Sun's", "Rearth"
+        ),
+        _field("radius_ratio", pa.float64(), "planet over star"),
+        _field("impact", pa.float64(), "impact parameter"),
+        _field("duration_h", pa.float64(), "first to fourth contact", "h"),
+        _field("snr", pa.float64(), "expected of all its transits, in white noise of the star's scatter"),
+        _field(
+            "verdict", pa.string(), "found, alias (at a harmonic) or missed; null: nothing was injected or searched"
+        ),
+        _field("is_candidate", pa.bool_(), "the TCE that it became passes the gate"),
+        _field("mes", pa.float64(), "of that TCE"),
+        _field("found_period", pa.float64(), "of that TCE", "d"),
+    ]
+)
+"""One row a star of an injection run."""
+
+RECOVERY_CELL = pa.schema(
+    [
+        _field("period_min", pa.float64(), "border of the cell", "d", null=False),
+        _field("period_max", pa.float64(), "border of the cell", "d", null=False),
+        _field("radius_min", pa.float64(), "border of the cell", "Rearth", null=False),
+        _field("radius_max", pa.float64(), "border of the cell", "Rearth", null=False),
+        _field("injected", pa.int32(), "planets injected and searched for", null=False),
+        _field("found", pa.int32(), "of them with a TCE at their period", null=False),
+        _field("found_share", pa.float64(), "found over injected"),
+        _field("found_low", pa.float64(), "lower end of its 95% interval (Wilson 1927)"),
+        _field("found_high", pa.float64(), "upper end"),
+        _field("candidates", pa.int32(), "of them found and passed by the gate", null=False),
+        _field("candidate_share", pa.float64(), "candidates over injected: the completeness"),
+        _field("candidate_low", pa.float64(), "lower end of its 95% interval (Wilson 1927)"),
+        _field("candidate_high", pa.float64(), "upper end"),
+    ]
+)
+"""One row a cell of period and radius."""
+
 PARQUET: dict[str, Any] = {
     "version": "2.6",
     "data_page_version": "1.0",

@@ -276,7 +276,11 @@ def test_status_counts_and_explains(swept: tuple[Path, Said], survey: Callable[.
     assert said.code == 0
     assert re.search(r"5 of 5 done: ok 3, no_data 1, fetch_failed 1", said.out)
     assert re.search(r"shards +3 of 3 done", said.out)
-    assert re.search(r"a star +fetch [\d.]+ m?s, detrend", said.out)
+    assert re.search(r"run +\S+, complete", said.out)
+    assert re.search(r"stage +stars +a star +stars/s", said.out)
+    assert re.search(r"fetch +5 +[\d.]+ m?s", said.out)
+    assert re.search(r"detrend +3 +[\d.]+ m?s", said.out)
+    assert re.search(r"fetch_failed +fetch +other +1", said.out)
     assert re.search(r"TIC 900000005 fetch_failed in fetch", said.out)
 
 

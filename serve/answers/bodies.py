@@ -236,7 +236,7 @@ def candidates_answer(root: str | os.PathLike[str], limit: int) -> bytes:
     Raises UsageError where there is no run, or none that has come to its catalogue.
     """
     run = store.load_run(root)
-    candidates = read_candidates(run)
+    candidates = read_candidates(run, columns=SHOWN)
     done = store.status(run)
     about = describe_run(run)
     return to_bytes(
@@ -250,6 +250,6 @@ def candidates_answer(root: str | os.PathLike[str], limit: int) -> bytes:
                 "signals": len(candidates),
                 "passed": pc.sum(candidates.column("is_candidate")).as_py() or 0,
             },
-            "candidates": plain(candidates.slice(0, limit).select(SHOWN).to_pylist()),
+            "candidates": plain(candidates.slice(0, limit).to_pylist()),
         }
     )

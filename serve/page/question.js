@@ -140,5 +140,5 @@ const PYTHON_END = [
   '    found = found["result"] or exit(found["error"])',
   "",
   'for tce in found["row"]["tces"]:',
-  '    print(found["target_id"], tce["period"], tce["depth_ppm"], tce["is_candidate"])',
+  '    print(tce["period"], tce["depth_ppm"], tce["is_candidate"])',
 ];

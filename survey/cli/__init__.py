@@ -20,6 +20,7 @@ from survey.cli import (
     compare,
     data,
     doctor,
+    inject,
     learning,
     models,
     predict,
@@ -60,6 +61,7 @@ def begin(
 
 
 sweep.register(app)
+inject.register(app)
 runs.register(app)
 report.register(app)
 rescore.register(app)

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM, kept in mind: compiled code that is interrupted while it imports something swallows the exception.
+"""Ctrl-C and SIGTERM, kept in mind: compiled code that is interrupted while it imports something swallows it.
 
 A job of a cluster, a pod and a batch system are stopped by SIGTERM: a sweep ends the same way whoever stops it.
 """

@@ -1,12 +1,16 @@
 """`survey status`, `survey candidates`, `survey match`: what a run has come to."""
 
 import sys
+import time
 from collections import Counter
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+from rich.console import Group, RenderableType
+from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
@@ -17,7 +21,9 @@ from survey.cli.tables import (
     STATUS_STYLES,
     candidate_table,
     counts_words,
+    make_console,
     moment,
+    number,
     say,
     show,
     size,
@@ -25,6 +31,9 @@ from survey.cli.tables import (
     star_table,
 )
 from survey.errors import UsageError
+
+if TYPE_CHECKING:
+    from survey.runs.watch import Standing
 
 Form = Literal["table", "csv", "ecsv", "votable", "parquet", "ctoi"]
 ScoreName = Literal["triage", "vetting", "pixels", "fusion"]
@@ -45,55 +54,121 @@ def status(
     root: RunArgument,
     targets: Annotated[bool, typer.Option("--targets", help="Last stage and status of every target, as CSV.")] = False,
     errors: Annotated[int, typer.Option("--errors", metavar="N", min=0, help="How many of the last errors.")] = 5,
+    watch: Annotated[
+        float | None,
+        typer.Option(
+            "--watch",
+            metavar="SECONDS",
+            min=1,
+            help="Look again so often, until the run is complete.",
+            show_default=False,
+        ),
+    ] = None,
+    prometheus: Annotated[
+        bool, typer.Option("--prometheus", help="Print it for Prometheus' textfile collector.")
+    ] = False,
 ) -> None:
-    """How far a run is: stars by status, shards, rate, seconds by stage, the last errors.
+    """How far a run is, while it goes on or afterwards: stars by status, backlog, rate, stages, errors by class.
+
+    Reads the run folder alone, from any machine that sees it. While a sweep goes on, Ray's metrics port says the same.
 
     [bold]Examples[/]
 
     survey status runs/demo
 
-    survey status runs/demo --targets > progress.csv
-    """
-    from survey.runs import exports, store
+    survey status s3://bucket/runs/s15 --watch 30
 
-    run = store.load_run(root)
-    progress = store.latest(run, store.read_telemetry(run))
+    survey status runs/demo --targets > progress.csv
+
+    survey status runs/demo --prometheus > survey.prom.new && mv survey.prom.new /var/lib/node_exporter/survey.prom
+    """
+    from survey.runs.watch import Watch, exposition
+
     if targets:
-        sys.stdout.write(",".join(store.PROGRESS_COLUMNS) + "\n" + store.progress_lines(progress))
+        from survey.runs import store
+
+        run = store.load_run(root)
+        sys.stdout.write(",".join(store.PROGRESS_COLUMNS) + "\n")
+        for _, telemetry in store.read_shards_telemetry(run, range(run.n_shards)):
+            sys.stdout.write(store.progress_lines(telemetry))
         return
-    now = store.status(run)
-    rate = None if now.stars_per_hour is None else now.stars_per_hour / 3600.0
-    left = None if not rate or now.complete else (now.targets - now.targets_done) / rate
+    looking = Watch(root)
+    standing = looking.look()
+    if prometheus:
+        sys.stdout.write(exposition(standing))
+        return
+    if watch is None:
+        make_console().print(_standing(standing, errors))
+        return
+    with Live(_standing(standing, errors), console=make_console(), auto_refresh=False) as live:
+        while not standing.reached.merged:
+            time.sleep(watch)
+            standing = looking.look()
+            live.update(_standing(standing, errors), refresh=True)
+
+
+def _standing(standing: "Standing", errors: int) -> Group:
+    parts: list[RenderableType] = [_facts(standing)]
+    if standing.total.paces:
+        parts += ["", _stage_table(standing)]
+    if standing.total.faults:
+        parts += ["", _fault_table(standing)]
+    failures = standing.total.failures[-errors:] if errors else []
+    if failures:
+        all_of_them = sum(standing.total.faults.values())
+        parts.append(f"\n[bold]last errors[/] ({len(failures):,} of {all_of_them:,})")
+        parts += [
+            f"  {failure.target_id} [{STATUS_STYLES.get(failure.fault.status, '')}]{failure.fault.status}[/] "
+            f"in {failure.fault.stage}: {escape(failure.error)}"
+            for failure in failures
+        ]
+    return Group(*parts)
+
+
+def _facts(standing: "Standing") -> Table:
+    reached = standing.reached
+    over = reached.merged and reached.complete
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(style="bold")
     table.add_column(overflow="fold")
-    table.add_row("run", escape(run.folder.root) + (", complete" if now.merged and now.complete else ""))
-    table.add_row("stars", f"{now.targets_done:,} of {now.targets:,} done: {counts_words(now.counts)}")
-    table.add_row("shards", f"{now.shards_done:,} of {now.shards:,} done")
-    if rate is not None:
-        table.add_row(
-            "rate", f"{now.stars_per_hour:,.0f} stars an hour" + (f", {span(left)} left" if left is not None else "")
-        )
-    seconds = exports.stage_seconds(progress)
-    if seconds:
-        table.add_row("a star", ", ".join(f"{stage} {moment(mean)}" for stage, mean in seconds.items()))
-    record = run.record
-    table.add_row(
-        "search", f"engine {run.config.engine}, science {record['science_hash'][:10]}, begun {record['created_at']}"
-    )
-    show(table)
-    _say_errors(progress, errors)
+    at_work = f", {standing.holder} works on it" if standing.holder else ", nobody works on it"
+    table.add_row("run", escape(standing.root) + (", complete" if over else escape(at_work)))
+    table.add_row("stars", f"{reached.targets_done:,} of {reached.targets:,} done: {counts_words(reached.counts)}")
+    shards_left = reached.shards - reached.shards_done
+    left = f", {shards_left:,} and {standing.backlog:,} stars to do" if shards_left else ""
+    table.add_row("shards", f"{reached.shards_done:,} of {reached.shards:,} done{left}")
+    if reached.stars_per_hour is not None:
+        remaining = "" if standing.remaining_s is None else f", {span(standing.remaining_s)} left"
+        table.add_row("rate", f"{reached.stars_per_hour:,.0f} stars an hour{remaining}")
+    if standing.last_commit is not None and not over:
+        age = (datetime.now(UTC) - standing.last_commit).total_seconds()
+        table.add_row("last commit", f"{span(max(0.0, age))} ago")
+    if standing.dashboard and not over:
+        table.add_row("dashboard", f"http://{escape(standing.dashboard)}, as the head of the cluster sees it")
+    table.add_row("search", standing.about)
+    return table
 
 
-def _say_errors(progress: Any, errors: int) -> None:
-    failures = [row for row in progress.to_pylist() if row["error"]]
-    failures.sort(key=lambda row: str(row["updated_at"]))
-    if not failures or not errors:
-        return
-    say(f"\n[bold]last errors[/] ({min(errors, len(failures)):,} of {len(failures):,})")
-    for row in failures[-errors:]:
-        style = STATUS_STYLES.get(row["status"], "")
-        say(f"  {row['target_id']} [{style}]{row['status']}[/] in {row['last_stage']}: {escape(row['error'])}")
+def _stage_table(standing: "Standing") -> Table:
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    table.add_column("stage")
+    for head in ("stars", "a star", "stars/s"):
+        table.add_column(head, justify="right")
+    for stage, pace in standing.total.paces.items():
+        rate = standing.throughput.get(stage)
+        table.add_row(stage, f"{pace.stars:,}", moment(pace.seconds_per_star), number(rate, ".3g"))
+    return table
+
+
+def _fault_table(standing: "Standing") -> Table:
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for head in ("errors", "in", "class"):
+        table.add_column(head)
+    table.add_column("stars", justify="right")
+    for fault, count in standing.total.faults.most_common():
+        style = STATUS_STYLES.get(fault.status, "")
+        table.add_row(f"[{style}]{fault.status}[/]", fault.stage, escape(fault.kind), f"{count:,}")
+    return table
 
 
 # Candidates

@@ -6,6 +6,7 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from survey import schema
 from survey.runs.crossmatch import FOUND
@@ -51,8 +52,24 @@ TRUSTED_OUTSIDE: Final = f"{JUDGE}: mission"
 """Light of another mission does not keep the score from ranking: of Kepler's stars, too, it ranks better than MES."""
 
 
+RANKED_BY: Final = ("mes", f"{JUDGE}_score", "out_of_support")
+
+
 def rank_candidates(matched: pa.Table) -> pa.Table:
-    """Rows of schema.CANDIDATE: candidates first, then by the score of JUDGE; ties by MES, then as in the run.
+    """Rows of schema.CANDIDATE, the first rank first."""
+    order = rank_order(matched)
+    return with_ranks(matched.take(order), 1)
+
+
+def with_ranks(matched: pa.Table, first: int) -> pa.Table:
+    """Rows of MATCHED that are in order as rows of schema.CANDIDATE. first: rank of the first of them."""
+    ranks = pa.array(np.arange(first, first + len(matched)), pa.int32())
+    return pa.Table.from_arrays([ranks, *matched.columns], schema=schema.CANDIDATE)
+
+
+def rank_order(matched: pa.Table) -> NDArray[np.int64]:
+    """Places of the signals, the first rank first: candidates, then by the score of JUDGE; ties by MES, then as in the
+    run. matched: with is_candidate and the columns RANKED_BY.
 
     A signal that JUDGE did not score, or that is beyond what it learnt from, stands where it is undecided, at 0:
     without models the strongest is first.
@@ -61,9 +78,7 @@ def rank_candidates(matched: pa.Table) -> pa.Table:
     mes = pc.fill_null(matched.column("mes"), 0.0).to_numpy()
     scores = pc.fill_null(matched.column(f"{JUDGE}_score"), 0.0).to_numpy()
     judged = np.array([_is_judged(words) for words in matched.column("out_of_support").to_pylist()], bool)
-    order = np.lexsort((-mes, -np.where(judged, scores, 0.0), ~passed))
-    ranks = pa.array(np.arange(1, len(order) + 1), pa.int32())
-    return pa.Table.from_arrays([ranks, *matched.take(order).columns], schema=schema.CANDIDATE)
+    return np.lexsort((-mes, -np.where(judged, scores, 0.0), ~passed))
 
 
 def _is_judged(outside: Sequence[str] | None) -> bool:

@@ -68,7 +68,8 @@ def compare_runs(old: Run, new: Run, *, every: bool = False) -> Comparison:
     judged = _judge(signals, stars, every)
     order = pl.col("verdict").replace_strict({word: k for k, word in enumerate(VERDICTS)}, return_dtype=pl.Int32)
     strength = pl.max_horizontal("mes_old", "mes_new")
-    return Comparison(judged.sort(order, -strength, "target_id", "number_new", "number_old"), stars, tuple(differences(_settings(old), _settings(new))))
+    ordered = judged.sort(order, -strength, "target_id", "number_new", "number_old")
+    return Comparison(ordered, stars, tuple(differences(_settings(old), _settings(new))))
 
 
 def _settings(run: Run) -> dict[str, Any]:

@@ -27,8 +27,8 @@ from survey.runs.ucds import CENTROID_UCDS, ucd_of
 from survey.stars.simulate import InjectedSignal, match_signals
 
 
-def read_candidates(run: Run, top: int | None = None) -> pa.Table:
-    """The ranked candidates of a run as rows of schema.CANDIDATE; the first `top` of them.
+def read_candidates(run: Run, top: int | None = None, columns: Sequence[str] | None = None) -> pa.Table:
+    """The ranked candidates of a run as rows of schema.CANDIDATE; the first `top` of them, some columns of it.
 
     Raises UsageError where the run has not come to its catalogue yet.
     """
@@ -40,7 +40,9 @@ def read_candidates(run: Run, top: int | None = None) -> pa.Table:
         )
     if run.record.get("rescoring", {}).get("merging"):
         raise UsageError(store.half_rescored(run))
-    table = pq.read_table(pa.BufferReader(run.folder.read(store.CANDIDATES))).cast(schema.CANDIDATE)
+    names = list(schema.CANDIDATE.names if columns is None else columns)
+    kind = pa.schema([schema.CANDIDATE.field(name) for name in names])
+    table = pq.read_table(pa.BufferReader(run.folder.read(store.CANDIDATES)), columns=names).select(names).cast(kind)
     return table if top is None else table.slice(0, top)
 
 

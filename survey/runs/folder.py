@@ -149,8 +149,11 @@ def _holder() -> bytes:
 
 
 def _refusal(folder: Folder, holder: dict[str, Any]) -> RunRefused:
-    who = f"process {holder.get('pid', '?')} on {holder.get('host', '?')}"
-    return RunRefused(f"{folder.root} is in use by {who}: wait for it, or stop it and run again")
+    return RunRefused(f"{folder.root} is in use by {_describe(holder)}: wait for it, or stop it and run again")
+
+
+def _describe(holder: dict[str, Any]) -> str:
+    return f"process {holder.get('pid', '?')} on {holder.get('host', '?')}"
 
 
 @contextlib.contextmanager
@@ -178,10 +181,8 @@ def _locked_disk(folder: Folder) -> Iterator[None]:
 def _locked_store(folder: Folder) -> Iterator[None]:
     """An object store cannot refuse a second writer: a lock object, read again after it was written, has to do."""
     if folder.exists(LOCK):
-        info = folder.fs.get_file_info(folder.path(LOCK))
         holder = _parse(folder.read(LOCK).to_pybytes())
-        age = time.time() - info.mtime.timestamp()
-        if age < STALE_AFTER_S and not _is_dead(holder):
+        if _is_fresh(folder, holder):
             raise _refusal(folder, holder)
     mine = _holder()
     folder.write(LOCK, mine)
@@ -193,6 +194,20 @@ def _locked_store(folder: Folder) -> Iterator[None]:
     finally:
         if folder.exists(LOCK) and folder.read(LOCK).to_pybytes() == mine:
             folder.remove(LOCK)
+
+
+def find_holder(folder: Folder) -> str | None:
+    """The process that works on the folder, in words; None where nobody does. Takes no lock, which could be in the way
+    of one who begins: a process of another host that was killed is still named."""
+    holder = _parse(folder.read(LOCK).to_pybytes()) if folder.exists(LOCK) else {}
+    if not holder or _is_dead(holder) or not (folder.local or _is_fresh(folder, holder)):
+        return None
+    return _describe(holder)
+
+
+def _is_fresh(folder: Folder, holder: dict[str, Any]) -> bool:
+    age = time.time() - folder.fs.get_file_info(folder.path(LOCK)).mtime.timestamp()
+    return age < STALE_AFTER_S and not _is_dead(holder)
 
 
 def renew_lock(folder: Folder) -> None:

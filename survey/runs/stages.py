@@ -26,6 +26,7 @@ from survey import schema
 from survey.config import Config
 from survey.errors import FetchFailed, StarError, TooShort
 from survey.runs import scores
+from survey.runs.injection import inject_planet
 from survey.runs.proposals import make_proposal
 from survey.signals import detrend as detrending
 from survey.signals.ephemeris import in_transit
@@ -136,7 +137,8 @@ def make_fetch(config: Config, source: Source | None) -> Step:
 
     def work(row: Row) -> Row:
         target = Target(row["target_id"], row["mission"], tuple(row["observations"] or ()))
-        return row_of(sources.fetch(target, source, config))
+        lc = sources.fetch(target, source, config)
+        return row_of(lc if config.inject is None else inject_planet(lc, config.inject))
 
     def step(table: pa.Table) -> pa.Table:
         rows = rows_of(table)

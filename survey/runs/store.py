@@ -17,16 +17,16 @@ import csv
 import importlib.metadata
 import io
 import json
-import math
 import os
 import platform
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -35,14 +35,16 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from survey import schema
-from survey.config import Config, differences, hash_of
+from survey.config import Config, differences
 from survey.errors import RunRefused, SurveyError, UsageError
-from survey.runs.candidates import collect_signals, rank_candidates
-from survey.runs.crossmatch import FOUND, crossmatch
+from survey.runs.candidates import RANKED_BY, collect_signals, rank_order, with_ranks
+from survey.runs.crossmatch import FOUND, READ, judge_signals, with_verdicts
 from survey.runs.folder import Folder, locked, open_folder
+from survey.runs.manifest import count_shards, cut_shards, explain_targets, hash_targets
+from survey.runs.merged import Spool, read_ahead, write_merged
 from survey.runs.proposals import load_proposal
 from survey.runs.scores import flat_features, load_models
-from survey.runs.stages import choose_window, targets_table
+from survey.runs.stages import choose_window
 from survey.signals.detrend import depth_retention
 from survey.signals.search import resolve_engine
 from survey.stars import catalogs
@@ -60,6 +62,9 @@ PACKAGES = ("transit-survey", "astropy", "jax", "numba", "numpy", "polars", "pya
 
 GROUP_ROWS = 16_384
 """Rows of a row group in the merged files."""
+
+FEATURE_GROUP_ROWS = 1024
+"""The same of features, whose rows are large."""
 
 NOMINAL = {"tess": (27.4, 120.0), "kepler": (1460.0, 1765.5), "k2": (80.0, 1765.5)}
 """Baseline (d) and cadence (s) for which a run records the depth that its detrending keeps, by mission."""
@@ -109,7 +114,7 @@ class Run:
 
     @property
     def n_shards(self) -> int:
-        return _count_shards(self.manifest)
+        return count_shards(self.manifest)
 
     def shard(self, number: int) -> pa.Table:
         """Its targets, as rows of schema.TARGET, in order."""
@@ -150,34 +155,6 @@ class Plan:
     cost_usd: float
 
 
-USUAL_SHARD = 64
-FEWEST_SHARDS = 8
-LEAST_SHARD = 8
-"""Unless told otherwise, a short list is cut into about FEWEST_SHARDS shards of no fewer stars than LEAST_SHARD."""
-
-
-def cut_shards(targets: Iterable[Target], shard_size: int | None) -> pa.Table:
-    """The manifest: targets in order of mission, observations and number, so that a shard holds stars of one kind.
-
-    Raises UsageError for no target at all, and for a target that stands twice in the list.
-    """
-    ordered = sorted(targets, key=_order)
-    if not ordered:
-        raise UsageError("no targets: nothing to search")
-    doubled = [name for name, count in Counter(target.target_id for target in ordered).items() if count > 1]
-    if doubled:
-        raise UsageError(f"targets given more than once: {', '.join(doubled[:5])}; give each with all its observations")
-    table = targets_table(ordered)
-    size = shard_size or min(USUAL_SHARD, max(LEAST_SHARD, math.ceil(len(ordered) / FEWEST_SHARDS)))
-    shards = pa.array(np.arange(len(ordered)) // size, pa.int32())
-    return pa.Table.from_arrays([shards, *table.columns], schema=schema.MANIFEST)
-
-
-def _order(target: Target) -> tuple[Any, ...]:
-    digits = re.search(r"(\d+)$", target.target_id)
-    return target.mission, target.observations, int(digits.group(1)) if digits else -1, target.target_id
-
-
 def plan(root: str | os.PathLike[str], config: Config, targets: Sequence[Target]) -> Plan:
     """What a sweep of these targets into this folder would do; writes nothing and asks no archive.
 
@@ -193,12 +170,15 @@ def plan(root: str | os.PathLike[str], config: Config, targets: Sequence[Target]
         _refuse_changes(run, as_recorded(config, run.record), manifest)
         manifest, parts, rate = run.manifest, run.parts, status(run).stars_per_hour
     todo = manifest.filter(pc.is_in(manifest.column("shard"), pa.array(_unfinished(manifest, parts), pa.int32())))
-    rows = todo.select(["mission", "observations"]).to_pylist()
-    megabytes = sum(FILE_MB[row["mission"]] * max(1, len(row["observations"])) for row in rows)
-    hours = len(rows) / rate if rate else sum(SECONDS_PER_STAR[row["mission"]] for row in rows) / 3600.0
-    shards = _count_shards(manifest)
+    files = pc.max_element_wise(pc.list_value_length(todo.column("observations")), 1)
+    counts = pa.table({"mission": todo.column("mission"), "files": files}).group_by("mission")
+    totals = counts.aggregate([("files", "sum"), ("files", "count")]).to_pylist()
+    megabytes = sum(FILE_MB[row["mission"]] * row["files_sum"] for row in totals)
+    seconds = sum(SECONDS_PER_STAR[row["mission"]] * row["files_count"] for row in totals)
+    hours = len(todo) / rate if rate else seconds / 3600.0
+    shards = count_shards(manifest)
     done = shards - len(_unfinished(manifest, parts))
-    return Plan(len(manifest), len(rows), shards, done, megabytes / 1000.0, hours, hours * config.run.usd_per_hour)
+    return Plan(len(manifest), len(todo), shards, done, megabytes / 1000.0, hours, hours * config.run.usd_per_hour)
 
 
 @contextlib.contextmanager
@@ -271,7 +251,7 @@ def _create(folder: Folder, config: Config, targets: Sequence[Target], asked: di
         "versions": versions(),
         "input": asked,
         "targets": len(manifest),
-        "targets_hash": _targets_hash(manifest),
+        "targets_hash": hash_targets(manifest),
         "missions": dict(sorted(missions.items())),
         "depth_retention": {mission: _retention(mission, config) for mission in sorted(missions)},
         "sessions": [],
@@ -326,8 +306,8 @@ def as_recorded(config: Config, record: Mapping[str, Any]) -> Config:
 
 def _refuse_changes(run: Run, config: Config, manifest: pa.Table) -> None:
     changes = science_changes(run, config)
-    if _targets_hash(manifest) != run.record["targets_hash"]:
-        changes.append(_explain_targets(run.manifest, manifest))
+    if hash_targets(manifest) != run.record["targets_hash"]:
+        changes.append(explain_targets(run.manifest, manifest))
     if changes:
         listed = "; ".join(changes)
         raise RunRefused(
@@ -358,27 +338,15 @@ def model_changes(record: Mapping[str, Any], config: Config) -> list[str]:
     ]
 
 
-def _target_lines(manifest: pa.Table) -> list[str]:
-    rows = manifest.select(schema.TARGET.names).to_pylist()
-    return [" ".join(map(str, [row["target_id"], row["mission"], *row["observations"]])) for row in rows]
-
-
-def _targets_hash(manifest: pa.Table) -> str:
-    return hash_of(_target_lines(manifest))
-
-
-def _explain_targets(before: pa.Table, after: pa.Table) -> str:
-    old, new = set(_target_lines(before)), set(_target_lines(after))
-    parts = []
-    for word, lines in (("added", new - old), ("missing", old - new)):
-        if lines:
-            shown = sorted(lines)[:3] + ["..."] * (len(lines) > 3)
-            parts.append(f"{len(lines)} {word} ({', '.join(shown)})")
-    return f"the target list: {', '.join(parts)}"
-
-
 def write_record(run: Run) -> None:
     run.folder.write(RECORD, json.dumps(run.record, indent=1).encode() + b"\n")
+
+
+def note_dashboard(run: Run, dashboard: str | None) -> None:
+    """Says where the Ray of this session shows itself."""
+    if dashboard and run.record["sessions"]:
+        run.record["sessions"][-1]["dashboard"] = dashboard
+        write_record(run)
 
 
 def now() -> str:
@@ -399,8 +367,16 @@ def _part_versions(folder: Folder, table: str) -> list[tuple[int, int]]:
     return sorted((int(match.group(1)), int(match.group(2) or 1)) for match in matches)
 
 
-def _read_parts(folder: Folder) -> dict[int, Part]:
+def refresh(run: Run) -> None:
+    """Takes in what another process has committed since."""
+    run.record.update(json.loads(run.folder.read(RECORD).to_pybytes()))
+    run.parts.update(_read_parts(run.folder, run.parts))
+
+
+def _read_parts(folder: Folder, known: Mapping[int, Part] = MappingProxyType({})) -> dict[int, Part]:
+    """The latest commits, but for those that are known."""
     latest = dict(_part_versions(folder, "searched"))
+    latest = {k: version for k, version in latest.items() if k not in known or known[k].version != version}
 
     def read(shard: int) -> Part:
         table = _read(folder, "searched", shard, latest[shard], columns=["status"])
@@ -415,10 +391,6 @@ def _read(folder: Folder, table: str, shard: int, version: int, columns: Sequenc
     return pq.read_table(pa.BufferReader(folder.read(part_name(table, shard, version))), columns=columns)
 
 
-def _count_shards(manifest: pa.Table) -> int:
-    return int(manifest.column("shard")[-1].as_py()) + 1
-
-
 def _count_done(run: Run) -> int:
     return sum(not part.pending for part in run.parts.values())
 
@@ -426,7 +398,7 @@ def _count_done(run: Run) -> int:
 def _unfinished(manifest: pa.Table, parts: Mapping[int, Part]) -> list[int]:
     return [
         shard
-        for shard in range(_count_shards(manifest))
+        for shard in range(count_shards(manifest))
         if shard not in parts or any(parts[shard].statuses.get(word) for word in schema.RETRIED_STATUSES)
     ]
 
@@ -549,10 +521,26 @@ def _telemetry(rows: pa.Table, shard: int, version: int) -> pa.Table:
 
 def read_telemetry(run: Run) -> pa.Table:
     """Telemetry of every commit, in order of shard and version."""
-    versions = _part_versions(run.folder, "telemetry")
-    with ThreadPoolExecutor(8) as pool:
-        tables = list(pool.map(lambda part: _read(run.folder, "telemetry", *part), versions))
+    tables = read_ahead(lambda part: _read(run.folder, "telemetry", *part), _part_versions(run.folder, "telemetry"))
     return pa.concat_tables([schema.TELEMETRY.empty_table(), *(table.cast(schema.TELEMETRY) for table in tables)])
+
+
+def read_shards_telemetry(run: Run, shards: Collection[int]) -> Iterator[tuple[int, pa.Table]]:
+    """Telemetry of some shards, shard by shard: the last attempt at each of their targets, in the order of the
+    run."""
+    versions: dict[int, list[tuple[int, int]]] = {shard: [] for shard in shards}
+    for shard, version in _part_versions(run.folder, "telemetry"):
+        if shard in versions:
+            versions[shard].append((shard, version))
+
+    def read(shard: int) -> pa.Table:
+        tables = [_read(run.folder, "telemetry", *part).cast(schema.TELEMETRY) for part in versions[shard]]
+        return pa.concat_tables([schema.TELEMETRY.empty_table(), *tables])
+
+    for shard, table in zip(versions, read_ahead(read, versions), strict=True):
+        last = {name: k for k, name in enumerate(table.column("target_id").to_pylist())}
+        names = run.shard(shard).column("target_id").to_pylist()
+        yield shard, table.take(pa.array([last[name] for name in names if name in last], pa.int64()))
 
 
 # The progress table (S0.22)
@@ -569,17 +557,12 @@ def progress_lines(telemetry: pa.Table) -> str:
     return text.getvalue()
 
 
-def latest(run: Run, telemetry: pa.Table) -> pa.Table:
-    """The last attempt at every target, in the order of the run."""
-    rows = {name: k for k, name in enumerate(telemetry.column("target_id").to_pylist())}
-    places = [rows[name] for name in run.manifest.column("target_id").to_pylist() if name in rows]
-    return telemetry.take(pa.array(places, pa.int64()))
-
-
 def write_progress(run: Run) -> None:
     """progress.csv anew from the telemetry: one line a target, its last attempt."""
-    lines = progress_lines(latest(run, read_telemetry(run)))
-    run.folder.write(PROGRESS, (",".join(PROGRESS_COLUMNS) + "\n" + lines).encode())
+    with run.folder.writing(PROGRESS) as file:
+        file.write((",".join(PROGRESS_COLUMNS) + "\n").encode())
+        for _, telemetry in read_shards_telemetry(run, range(run.n_shards)):
+            file.write(progress_lines(telemetry).encode())
 
 
 def append_progress(run: Run, telemetry: pa.Table) -> None:
@@ -610,15 +593,22 @@ def status(run: Run) -> RunStatus:
 
 
 def _rate(run: Run) -> float | None:
+    shards, seconds = latest_session(run)
+    return 3600.0 * sum(sum(run.parts[shard].statuses.values()) for shard in shards) / seconds if seconds else None
+
+
+def latest_session(run: Run) -> tuple[list[int], float]:
+    """The shards committed since the latest start that committed any, and the seconds from that start to the last of
+    them; nothing where that cannot be told."""
     for session in reversed(run.record["sessions"]):
         if "rescored" in session:
-            return None  # The files of the shards are younger than their search.
+            break  # The files of the shards are younger than their search.
         begin = datetime.fromisoformat(session["started_at"])
-        since = [part for part in run.parts.values() if part.committed_at >= begin]
-        seconds = max(((part.committed_at - begin).total_seconds() for part in since), default=0.0)
+        since = {shard: part.committed_at for shard, part in run.parts.items() if part.committed_at >= begin}
+        seconds = max(((moment - begin).total_seconds() for moment in since.values()), default=0.0)
         if seconds > 0:
-            return 3600.0 * sum(sum(part.statuses.values()) for part in since) / seconds
-    return None
+            return sorted(since), seconds
+    return [], 0.0
 
 
 # The catalogue
@@ -627,16 +617,11 @@ def _rate(run: Run) -> float | None:
 def merge(run: Run) -> RunStatus:
     """Writes targets, candidates and features of a complete run. Raises UsageError where shards are missing."""
     refuse_unfinished(run)
-    found: list[pa.Table] = []
-
-    def searched() -> Iterator[pa.Table]:
-        for table in _searched(run):
-            found.append(collect_signals(table))
-            yield table
-
-    _write_merged(run, TARGETS, schema.KEPT, searched())
-    _write_merged(run, FEATURES, schema.FEATURES, (_read_features(run, shard) for shard in range(run.n_shards)))
-    _write_candidates(run, found)
+    with Spool(FOUND) as found:
+        _write_merged(run, TARGETS, schema.KEPT, _collecting(run, found))
+        features = read_ahead(lambda shard: _read_features(run, shard), range(run.n_shards))
+        _write_merged(run, FEATURES, schema.FEATURES, features, FEATURE_GROUP_ROWS)
+        _write_candidates(run, found)
     write_progress(run)
     return status(run)
 
@@ -650,7 +635,11 @@ def match_again(root: str | os.PathLike[str], folder: Path) -> pa.Table:
     with locked(open_folder(root)):
         run = replace(load_run(root), catalogs=folder)
         refuse_unfinished(run)
-        return _write_candidates(run, [collect_signals(table) for table in _searched(run)])
+        with Spool(FOUND) as found:
+            for _ in _collecting(run, found):
+                pass
+            _write_candidates(run, found)
+        return pq.read_table(pa.BufferReader(run.folder.read(CANDIDATES))).cast(schema.CANDIDATE)
 
 
 def refuse_unfinished(run: Run) -> None:
@@ -659,56 +648,49 @@ def refuse_unfinished(run: Run) -> None:
         raise UsageError(f"{run.folder.root}: {missing} of {run.n_shards} shards are not done yet; run the sweep again")
 
 
-def _searched(run: Run) -> Iterator[pa.Table]:
-    for shard in range(run.n_shards):
-        yield _read(run.folder, "searched", shard, run.parts[shard].version).cast(schema.KEPT)
+def _collecting(run: Run, found: Spool) -> Iterator[pa.Table]:
+    """The rows of every shard in order; their signals go to `found`."""
+
+    def read(shard: int) -> pa.Table:
+        return _read(run.folder, "searched", shard, run.parts[shard].version).cast(schema.KEPT)
+
+    for table in read_ahead(read, range(run.n_shards)):
+        found.add(collect_signals(table))
+        yield table
 
 
-def _write_candidates(run: Run, found: Sequence[pa.Table]) -> pa.Table:
+def _write_candidates(run: Run, found: Spool) -> None:
     """Matches the signals of the whole run with one another and with the catalogues, and writes them ranked.
 
-    The record says which tables they were compared with.
+    Only what signals are compared by is held in memory. The record says which tables they were compared with.
     """
     tables = {} if run.catalogs is None else catalogs.signal_tables(run.catalogs)
     listed = catalogs.signals_table(run.catalogs) if tables else None
-    signals = pa.concat_tables([FOUND.empty_table(), *found]).combine_chunks()
-    candidates = rank_candidates(crossmatch(signals, listed, run.config))
-    _write_merged(run, CANDIDATES, schema.CANDIDATE, [candidates])
+    verdicts = judge_signals(found.columns(READ), listed, run.config)
+    ranked_by = found.columns(RANKED_BY)
+    places = rank_order(ranked_by.append_column("is_candidate", verdicts.column("is_candidate")))
+
+    def ranked() -> Iterator[pa.Table]:
+        first = 0
+        for signals in found.take(places, GROUP_ROWS):
+            matched = with_verdicts(signals, verdicts.take(places[first : first + len(signals)]))
+            yield with_ranks(matched, first + 1)
+            first += len(signals)
+
+    _write_merged(run, CANDIDATES, schema.CANDIDATE, ranked())
     reached = status(run)
     run.record["catalogs"] = catalogs.describe_tables(tables)
     run.record["counts"] = {
         "targets": reached.targets,
         **reached.counts,
-        "tces": len(candidates),
-        "candidates": pc.sum(candidates.column("is_candidate"), min_count=0).as_py(),
+        "tces": len(verdicts),
+        "candidates": pc.sum(verdicts.column("is_candidate"), min_count=0).as_py(),
     }
     write_record(run)
-    return candidates
 
 
-def _write_merged(run: Run, name: str, kind: pa.Schema, tables: Iterable[pa.Table]) -> None:
-    """Row groups of fixed length whatever the tables' lengths, so that the cuts of the run leave no trace."""
-    with run.folder.writing(name) as file, pq.ParquetWriter(file, kind, **schema.PARQUET) as writer:
-        for group in _regroup(tables, kind):
-            writer.write_table(group, row_group_size=GROUP_ROWS)
-
-
-def _regroup(tables: Iterable[pa.Table], kind: pa.Schema) -> Iterator[pa.Table]:
-    waiting, count = [kind.empty_table()], 0
-    for table in tables:
-        waiting.append(table)
-        count += len(table)
-        while count >= GROUP_ROWS:
-            joined = pa.concat_tables(waiting)
-            yield _fresh(joined.slice(0, GROUP_ROWS))
-            waiting, count = [joined.slice(GROUP_ROWS)], count - GROUP_ROWS
-    if count:
-        yield _fresh(pa.concat_tables(waiting))
-
-
-def _fresh(table: pa.Table) -> pa.Table:
-    """The same rows in new buffers without offsets: what is encoded must not depend on how they were sliced."""
-    return table.take(np.arange(len(table))).combine_chunks()
+def _write_merged(run: Run, name: str, kind: pa.Schema, tables: Iterable[pa.Table], rows: int | None = None) -> None:
+    write_merged(run.folder, name, kind, tables, rows or GROUP_ROWS)
 
 
 def _parquet(table: pa.Table) -> pa.Buffer:

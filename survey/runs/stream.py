@@ -32,6 +32,7 @@ from survey.config import Config
 from survey.errors import SurveyError, UsageError
 from survey.runs import limits, store
 from survey.runs.folder import renew_lock
+from survey.runs.meters import Meters
 from survey.runs.stages import STAGES, Stage, Step
 from survey.runs.store import Run, RunStatus
 from survey.stars.cache import open_cache
@@ -94,16 +95,20 @@ def sweep(
     """
     missing = store.todo(run)
     if missing:
-        with started(run.config, address):
+        with started(run.config, address) as dashboard:
+            store.note_dashboard(run, dashboard)
             _stream(run, missing, source, cache, stages, on_progress)
     return store.merge(run)
 
 
 @contextlib.contextmanager
-def started(config: Config, address: str = "local") -> Iterator[None]:
-    """Ray for the length of the block; one that runs in this process already is used and left running."""
+def started(config: Config, address: str = "local") -> Iterator[str | None]:
+    """Ray for the length of the block; one that runs in this process already is used and left running.
+
+    Gives the place of its dashboard, where it has one.
+    """
     if ray.is_initialized():
-        yield
+        yield None
         return
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     # Ray's core would tell the terminal about every actor that it could not restart if its arguments were lost.
@@ -122,11 +127,11 @@ def started(config: Config, address: str = "local") -> Iterator[None]:
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     try:
         with _without_core_note(), _stop_signal_kept():
-            ray.init(address=address, **common)
+            context = ray.init(address=address, **common)
     except ConnectionError as error:
         raise UsageError(f"no Ray cluster at {address}: {error}") from error
     try:
-        yield
+        yield context.dashboard_url
     finally:
         ray.shutdown()
 
@@ -168,6 +173,8 @@ def _stream(
     counts: Counter[str] = Counter()
     on_progress(Progress(0, len(missing), 0, total, 0.0, {}))
     iterate = _iterate_afar if ray.util.client.ray.is_connected() else _iterate
+    meters = Meters(run.folder.root)
+    meters.set_backlog(len(missing), total, None)
     done = 0
     stream = iterate(missing, run.config, source, cache, stages)
     with _explained(), _threads_ended(), contextlib.closing(stream) as shards:
@@ -181,7 +188,10 @@ def _stream(
             if now - renewed > RENEW_S:
                 renew_lock(run.folder)
                 renewed = now
-            on_progress(Progress(done, len(missing), sum(counts.values()), total, now - begin, dict(counts)))
+            progress = Progress(done, len(missing), sum(counts.values()), total, now - begin, dict(counts))
+            meters.count(telemetry)
+            meters.set_backlog(len(missing) - done, total - progress.stars, progress.remaining_s)
+            on_progress(progress)
     if done != len(missing):
         raise SurveyError(f"the stream ended after {done} of {len(missing)} shards; run again to go on")
 

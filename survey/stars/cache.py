@@ -40,6 +40,9 @@ _STALE_PART_S = 86_400.0
 _USED_S = 3600.0
 """A file's time of use is noted to this."""
 
+_ONE_PUT = "?allow_delayed_open=true"
+"""Has a small object sent in one request instead of three."""
+
 _COUNT_AFTER = 0.02
 _ROOM = 0.9
 """What is there is counted whenever such a share of the limit was added; what is too much goes down to `_ROOM`."""
@@ -250,8 +253,10 @@ class BucketCache(Cache):
 
     def __init__(self, url: str) -> None:
         self._url = url.rstrip("/")
+        if "?" in url:
+            raise UsageError(f"{url} is no place of a cache: leave out what stands behind the question mark")
         try:
-            self._fs, self._base = fs.FileSystem.from_uri(self._url)
+            self._fs, self._base = fs.FileSystem.from_uri(self._url + (_ONE_PUT if url.startswith("s3:") else ""))
         except (pa.ArrowInvalid, OSError) as error:
             raise UsageError(f"cannot open the cache {url}: {error}") from None
         super().__init__(self._base)
@@ -389,13 +394,10 @@ def _write(path: Path, data: bytes) -> None:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
             file.flush()
-            os.fsync(file.fileno())
+            # What stands beside a file need not outlive a crash: without it the file is fetched again.
+            if not path.name.endswith(_BESIDE):
+                os.fsync(file.fileno())
         os.replace(part, path)
     except BaseException:  # whatever ended it, half a file is cleared away, and it goes on
         Path(part).unlink(missing_ok=True)
         raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

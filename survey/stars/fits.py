@@ -303,11 +303,12 @@ def refuse_other_content(data: bytes, name: str) -> None:
         raise BadFile(f"{name}: not a FITS file, it does not begin with SIMPLE")
 
 
-def decompress(data: bytes, name: str, most: int = MAX_BYTES) -> bytes:
+def decompress(data: bytes, name: str, most: int | None = None) -> bytes:
     """The content of a gzip file, other bytes as they are.
 
-    Raises BadFile for broken files, those of more than `most` bytes and those that were gzipped twice.
+    Raises BadFile for broken files, those of more than `most` bytes (MAX_BYTES) and those that were gzipped twice.
     """
+    most = MAX_BYTES if most is None else most
     if not data.startswith(b"\x1f\x8b"):
         return data
     parts, total = [], 0

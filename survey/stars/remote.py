@@ -70,7 +70,7 @@ def retry(request: Callable[[], T], what: str, run: RunConfig, *, sleep: Callabl
 
 
 Check = Callable[[bytes], str | None]
-"""What is wrong with the content of a file, None where nothing is."""
+"""What may be wrong with the content of a file, None where nothing is. Raises FetchFailed for what must be wrong."""
 
 
 class Doubts:
@@ -124,8 +124,16 @@ def _check_fits(name: str, data: bytes) -> str | None:
     return None
 
 
-def _ends_with(end: bytes) -> Check:
-    return lambda page: None if page.rstrip().lower().endswith(end) else "the list of a folder is cut off"
+def _check_list(end: bytes, page: bytes) -> None:
+    """A list without its end, or a page that is none, is never what is there: stars would be missing for good."""
+    if not page.rstrip().lower().endswith(end):
+        raise FetchFailed("the list of a folder is cut off")
+
+
+def _check_index(url: str, page: bytes) -> None:
+    _check_list(b"</html>", page)
+    if not _linked_names(page, url):
+        raise FetchFailed("the server sends a page that lists nothing")
 
 
 _MD5 = re.compile(r"[0-9a-f]{32}")
@@ -338,7 +346,7 @@ class HttpClient:
         if end is not None and len(part.content) != end:
             raise FetchFailed(f"only {len(part.content)} of {end} bytes came")
         # Its digests, but for the ETag, are of what it sends.
-        return {"etag": answer.headers.get("ETag", "")} if answer.status == 206 else answer.headers
+        return {"ETag": answer.headers.get("ETag", "")} if answer.status == 206 else answer.headers
 
     def _begin(self, answer: urllib3.BaseHTTPResponse, url: str, part: Part) -> int | None:
         """Lets the part be gone on with, or begins it anew; returns the size of the whole, where the server says it."""
@@ -450,11 +458,9 @@ class HttpStore:
     def _list_index(self, folder: str) -> Listing:
         url = self._root + quote(folder)
         try:
-            names = _linked_names(self._client.get(url, check=_ends_with(b"</html>")), url)
+            names = _linked_names(self._client.get(url, check=partial(_check_index, url)), url)
         except NoData:
             return Listing()
-        if not names:
-            raise FetchFailed(f"{url}: the server sends a page that lists nothing")
         files = tuple(sorted(name for name in names if not name.endswith("/")))
         return Listing(files, tuple(sorted(name for name in names if name.endswith("/"))))
 
@@ -464,7 +470,7 @@ class HttpStore:
         query = {"list-type": "2", "prefix": folder, "delimiter": "/"}
         while True:
             url = f"{self._root}?{urlencode(query)}"
-            page = self._parse_xml(self._client.get(url, check=_ends_with(b"</listbucketresult>")))
+            page = self._parse_xml(self._client.get(url, check=partial(_check_list, b"</listbucketresult>")))
             files += [name for key in _texts(page, "Contents/Key") if (name := key.removeprefix(folder))]
             folders += [key.removeprefix(folder) for key in _texts(page, "CommonPrefixes/Prefix")]
             token = _texts(page, "NextContinuationToken")

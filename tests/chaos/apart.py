@@ -1,5 +1,5 @@
-"""Work in processes of their own, which start in milliseconds: they are forked from one that has imported everything and
-never started a thread."""
+"""Work in processes of their own, which start in milliseconds: they are forked from one that has imported everything
+and never started a thread."""
 
 import multiprocessing
 from collections.abc import Callable

@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import psutil
 
@@ -36,13 +36,15 @@ class Node:
     def __init__(self, arguments: list[str], environment: dict[str, str]) -> None:
         command = [RAY, "start", "--block", "--node-ip-address=127.0.0.1", f"--object-store-memory={STORE_BYTES}"]
         command += ["--min-worker-port=0", "--max-worker-port=0", "--dashboard-agent-listen-port=0", *arguments]
-        self.said = tempfile.TemporaryFile()
+        self.said = tempfile.TemporaryFile()  # noqa: SIM115  closed in `end`
         self.process = subprocess.Popen(
             command, cwd=ROOT, env=environment, start_new_session=True, stdout=self.said, stderr=subprocess.STDOUT
         )
 
+    def is_alive(self) -> bool:
+        return self.process.poll() is None
+
     def is_up(self) -> bool:
-        assert self.process.poll() is None
         return b"Ray runtime started" in os.pread(self.said.fileno(), 1 << 20, 0)
 
     def family(self) -> list[psutil.Process]:
@@ -62,25 +64,32 @@ class Node:
 
 
 class Cluster:
-    """nodes: those with work; `grow` adds one."""
+    """count: nodes that it is to have, head aside; `mend` brings it there."""
 
     def __init__(self, count: int) -> None:
         self.environment = os.environ | SETTINGS | {"RAY_AUTH_TOKEN": secrets.token_hex(16)}
         [port] = free_ports(1)
         self.folder = tempfile.mkdtemp(prefix="ray-")
         self.address = f"127.0.0.1:{port}"
+        self.count = count
         head = ["--head", f"--port={port}", "--num-cpus=0", "--include-dashboard=false", f"--temp-dir={self.folder}"]
         self.head = Node(head, self.environment)
         self.nodes: list[Node] = []
-        self.newest = self.head
-        for _ in range(count):
-            self.grow()
 
-    def grow(self) -> None:
-        """Nodes that join at the same moment take each other for themselves: this waits for the one before."""
-        wait_for(self.newest.is_up, "a node did not start")
-        self.newest = Node([f"--address={self.address}", f"--num-cpus={NODE_CPUS}"], self.environment)
-        self.nodes.append(self.newest)
+    def mend(self) -> bool:
+        """Starts a node where one is missing; whether all are up.
+
+        One at a time: nodes that join at the same moment take each other for themselves.
+        """
+        for node in [node for node in self.nodes if not node.is_alive()]:
+            node.end()
+            self.nodes.remove(node)
+        if not all(node.is_up() for node in [self.head, *self.nodes]):
+            return False
+        if len(self.nodes) == self.count:
+            return True
+        self.nodes.append(Node([f"--address={self.address}", f"--num-cpus={NODE_CPUS}"], self.environment))
+        return False
 
     def end(self) -> None:
         for node in [*self.nodes, self.head]:
@@ -92,14 +101,15 @@ class Cluster:
 def cluster_of(count: int) -> Iterator[Cluster]:
     cluster = Cluster(count)
     try:
+        wait_for(cluster.mend, "the cluster did not start")
         yield cluster
     finally:
         cluster.end()
 
 
-def wait_for(done: object, why: str, limit_s: float = 120.0) -> None:
+def wait_for(done: Callable[[], bool], why: str, limit_s: float = 300.0) -> None:
     deadline = time.monotonic() + limit_s
-    while not done():  # type: ignore[operator]
+    while not done():
         assert time.monotonic() < deadline, why
         time.sleep(0.05)
 

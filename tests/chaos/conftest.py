@@ -1,4 +1,4 @@
-"""What the chaos shares: stars, their catalogue as it comes out undisturbed, and the ledger."""
+"""What the chaos shares: stars, their catalogue as it comes out undisturbed, and the ledger of what was done."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.ledger import Ledger
-from tests.chaos.scale import scaled
+from tests.chaos.scale import SCALE, scaled
 from tests.chaos.stars import sweep_here, write_stars
 
 
@@ -32,4 +32,5 @@ def undisturbed(mirror: Path) -> dict[str, str]:
 def ledger() -> Iterator[Ledger]:
     kept = Ledger()
     yield kept
-    print(kept)
+    if SCALE >= 1:
+        kept.write()

@@ -1,21 +1,21 @@
-"""What the chaos did and what came of it: kept for the length of the tests, written down where all of it was made."""
+"""What the chaos did and what came of it. Where all of it is made, it is written into the page on reliability."""
 
 import csv
+import re
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
 
 from tests.conftest import ROOT
 
 PAGE = ROOT / "docs" / "reliability.md"
 KILLS = ROOT / "docs" / "kills.csv"
-BEGIN, END = "<!-- make chaos writes this -->", "<!-- to here -->"
 
 
 @dataclass(frozen=True)
 class Kill:
-    """what: was killed; seconds: since the sweep began; driver: which one since then; at_work: process, stage and
-    first target of a shard that was under way; in_flight: stages under way; shards: committed before and after."""
+    """what: was killed; seconds: since the sweep began; driver: which one since then; at_work: process, stage and first
+    target of a shard that was under way; in_flight: stages under way; shards: committed before and after."""
 
     what: str
     seconds: float
@@ -28,8 +28,28 @@ class Kill:
 
 @dataclass
 class Ledger:
-    kills: list[Kill] = field(default_factory=list)
-    notes: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """rows: what was tried -> (how much of it, what came of it)."""
 
-    def note(self, what: str, **figures: Any) -> None:
-        self.notes[what] = figures
+    rows: dict[str, tuple[str, str]] = field(default_factory=dict)
+    kills: Sequence[Kill] = ()
+
+    def note(self, tried: str, made: str, came: str) -> None:
+        self.rows[tried] = made, came
+
+    def write(self) -> None:
+        """Replaces its rows of the page's table; the others stay as they were."""
+        text = PAGE.read_text()
+        for tried, cells in self.rows.items():
+            row = f"| {' | '.join((tried, *cells))} |"
+            text, found = re.subn(rf"^\| {re.escape(tried)} \|.*$", lambda _, row=row: row, text, flags=re.MULTILINE)
+            assert found == 1, f"{PAGE.name} has no row for {tried}"
+        PAGE.write_text(text)
+        if self.kills:
+            write_kills(KILLS, self.kills)
+
+
+def write_kills(path: Path, kills: Sequence[Kill]) -> None:
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, [name.name for name in fields(Kill)], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({**asdict(kill), "seconds": f"{kill.seconds:.1f}"} for kill in kills)

@@ -1,11 +1,15 @@
 """Sessions on a run folder, for processes of their own: the commits of a run with stand-in stages, and its merge."""
 
+import fcntl
 import os
 import sys
+import time
+from collections.abc import Callable
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 from survey.config import load
-from survey.errors import SurveyError
+from survey.errors import RunRefused, SurveyError
 from survey.runs import store
 from tests.chaos.faults import Calls, Way
 from tests.chaos.stars import NO_MODELS
@@ -17,10 +21,11 @@ REFUSED = 3
 """Exit status of a session that ended with words for its user."""
 
 
-def sweep_fakes(root: Path) -> None:
-    """What a sweep does with its folder, from its lock to the merged files."""
-    config = load(overrides=[f"run.shard_size={SHARD}", *NO_MODELS])
+def sweep_fakes(root: Path, enter: Callable[[], None] = lambda: None) -> None:
+    """What a sweep does with its folder, from its lock to the merged files. enter: once the folder is its own."""
+    config = load(overrides=[f"run.shard_size={SHARD}", "detrend.method=savgol", *NO_MODELS])
     with store.open_run(root, config, fakes.targets(COUNT, "k2")) as run:
+        enter()
         for shard, table in store.todo(run).items():
             store.append_progress(run, store.commit(run, shard, fakes.described(table, run.config)))
         store.merge(run)
@@ -38,3 +43,29 @@ def faulty_session(root: Path, outage: Path, number: int | None, way: Way, log: 
         sys.exit(REFUSED)
     finally:
         log.write_text("\n".join(calls.log))
+
+
+BOTH = 5
+"""Exit status of a process that was in the run folder together with another one."""
+
+
+def compete(root: Path, inside: Path, diary: Path, ready: Barrier) -> None:
+    """A session as soon as nobody else has the folder. Who is in it holds `inside`; `diary` gets a line for every
+    refusal."""
+    ready.wait(120)
+    while True:
+        try:
+            sweep_fakes(root, lambda: hold(inside))
+            return
+        except RunRefused:
+            with diary.open("a") as lines:
+                lines.write(f"{os.getpid()} refused\n")
+            time.sleep(0.005)
+
+
+def hold(inside: Path) -> None:
+    """A lock of the test's own, until this process ends: the kernel knows better than a file who is still there."""
+    try:
+        fcntl.flock(os.open(inside, os.O_CREAT | os.O_RDWR), fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        sys.exit(BOTH)

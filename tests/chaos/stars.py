@@ -34,9 +34,7 @@ MIX = ("planet", "quiet", "binary", "quiet", "truncated", "quiet", "missing", "p
 
 SHARD = 10
 
-NO_MODELS = tuple(
-    f"score.{model}=none" for model in ("triage", "vetting", "pixels", "segments", "periods", "anomaly")
-)
+NO_MODELS = tuple(f"score.{model}=none" for model in ("triage", "vetting", "pixels", "segments", "periods", "anomaly"))
 """Their packages take longer to start than these stars to search."""
 
 QUICK = (

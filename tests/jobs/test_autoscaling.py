@@ -111,9 +111,10 @@ class Timeline:
             print("nodes:", self.changes[-1])
         return count
 
-    def wait(self, count: int, limit_s: float = 180.0) -> None:
+    def wait(self, count: int, limit_s: float = 240.0) -> None:
+        begin = time.monotonic()
         while self.look() != count:
-            assert time.monotonic() - self.begin < limit_s, self.changes
+            assert time.monotonic() - begin < limit_s, self.changes
             time.sleep(0.3)
 
 

@@ -11,9 +11,26 @@ ROOT = Path(__file__).parents[2]
 LAUNCHERS = ("cluster.yaml", "jobs/cluster-gcp.yaml")
 SWEEP = ROOT / "jobs" / "kubernetes" / "sweep.yaml"
 
+SERVICE = ROOT / "serve" / "kubernetes.yaml"
+DEPLOYMENT = ROOT / "serve" / "deploy.yaml"
+NETWORK = ROOT / "jobs" / "kubernetes" / "network.yaml"
+
 RESOURCES: Final[dict[str, Any]] = {"requests": None, "limits": None}
-CONTAINER: Final[dict[str, Any]] = {"name": None, "image": None, "resources": RESOURCES}
-POD: Final[dict[str, Any]] = {"spec": {"restartPolicy": None, "tolerations": None, "containers": [CONTAINER]}}
+CONTAINER: Final[dict[str, Any]] = {
+    "name": None,
+    "image": None,
+    "env": [{"name": None, "value": None, "valueFrom": {"secretKeyRef": {"name": None, "key": None}}}],
+    "volumeMounts": [{"name": None, "mountPath": None}],
+    "resources": RESOURCES,
+}
+POD: Final[dict[str, Any]] = {
+    "spec": {
+        "restartPolicy": None,
+        "tolerations": None,
+        "containers": [CONTAINER],
+        "volumes": [{"name": None, "emptyDir": {"sizeLimit": None}}],
+    }
+}
 CLUSTER: Final[dict[str, Any]] = {
     "rayVersion": None,
     "authOptions": {"mode": None},
@@ -31,7 +48,7 @@ CLUSTER: Final[dict[str, Any]] = {
         }
     ],
 }
-JOB: Final[dict[str, Any]] = {
+RAY_JOB: Final[dict[str, Any]] = {
     "entrypoint": None,
     "submissionMode": None,
     "backoffLimit": None,
@@ -39,7 +56,18 @@ JOB: Final[dict[str, Any]] = {
     "ttlSecondsAfterFinished": None,
     "rayClusterSpec": CLUSTER,
 }
+RAY_SERVICE: Final[dict[str, Any]] = {
+    "serveConfigV2": None,
+    "excludeHeadPodFromServeSvc": None,
+    "upgradeStrategy": {"type": None},
+    "rayClusterConfig": CLUSTER,
+}
 """Fields of KubeRay 1.5.1 (ray.io/v1) that are in use here; None: a value."""
+
+RESOURCES_OF_RAY: Final = {
+    SWEEP: ("RayJob", RAY_JOB, "rayClusterSpec"),
+    SERVICE: ("RayService", RAY_SERVICE, "rayClusterConfig"),
+}
 
 
 def unknown_fields(found: Any, known: Any, place: str = "") -> list[str]:
@@ -104,22 +132,88 @@ def test_on_aws_only_ssh_is_open_and_the_archive_is_near() -> None:
     assert [(rule["FromPort"], rule["ToPort"]) for rule in provider["security_group"]["IpPermissions"]] == [(22, 22)]
 
 
-def test_the_job_for_kubernetes_has_fields_that_kuberay_knows() -> None:
-    job = yaml.safe_load(SWEEP.read_text())
-    assert (job["apiVersion"], job["kind"]) == ("ray.io/v1", "RayJob")
-    assert unknown_fields(job["spec"], JOB, "spec") == []
-    assert unknown_fields({**job["spec"], "entryPoint": ""}, JOB, "spec") == ["spec.entryPoint"]
+def test_a_stopped_job_has_time_to_end(launcher: dict[str, Any]) -> None:
+    assert "-e RAY_JOB_STOP_WAIT_TIME_S=60" in launcher["docker"]["run_options"]
 
 
-def test_the_job_for_kubernetes_starts_small_and_with_a_token() -> None:
-    cluster = yaml.safe_load(SWEEP.read_text())["spec"]["rayClusterSpec"]
+@pytest.fixture(params=RESOURCES_OF_RAY, ids=lambda path: path.name)
+def resource(request: pytest.FixtureRequest) -> Path:
+    path: Path = request.param
+    return path
+
+
+def test_a_resource_for_kubernetes_has_fields_that_kuberay_knows(resource: Path) -> None:
+    kind, fields, _ = RESOURCES_OF_RAY[resource]
+    content = yaml.safe_load(resource.read_text())
+    assert (content["apiVersion"], content["kind"]) == ("ray.io/v1", kind)
+    assert unknown_fields(content["spec"], fields, "spec") == []
+    assert unknown_fields({**content["spec"], "entryPoint": ""}, fields, "spec") == ["spec.entryPoint"]
+
+
+def test_a_cluster_in_kubernetes_asks_for_a_token_and_keeps_its_ports(resource: Path) -> None:
+    from importlib.metadata import version
+
+    cluster = yaml.safe_load(resource.read_text())["spec"][RESOURCES_OF_RAY[resource][2]]
     assert cluster["authOptions"] == {"mode": "token"}
+    assert cluster["rayVersion"] == version("ray")
+    assert cluster["headGroupSpec"]["serviceType"] == "ClusterIP"
     assert cluster["headGroupSpec"]["rayStartParams"]["num-cpus"] == "0"
+    for group in cluster["workerGroupSpecs"]:
+        assert group["minReplicas"] <= group["replicas"] <= group["maxReplicas"]
+
+
+def test_a_sweep_in_kubernetes_starts_without_workers() -> None:
+    cluster = yaml.safe_load(SWEEP.read_text())["spec"]["rayClusterSpec"]
     assert [group["replicas"] for group in cluster["workerGroupSpecs"]] == [0, 0]
 
 
+def test_the_service_in_kubernetes_is_the_deployment_and_needs_keys() -> None:
+    from ray.serve.schema import ServeDeploySchema
+
+    spec = yaml.safe_load(SERVICE.read_text())["spec"]
+    deployed, expected = yaml.safe_load(spec["serveConfigV2"]), yaml.safe_load(DEPLOYMENT.read_text())
+    ServeDeploySchema.model_validate(deployed)
+    assert deployed["http_options"].pop("host") == "0.0.0.0"
+    assert expected["http_options"].pop("host") == "127.0.0.1"
+    for config in (deployed, expected):
+        config["applications"][0]["args"].pop("cache")
+    assert deployed == expected
+    cluster = spec["rayClusterConfig"]
+    for group in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"]):
+        [container] = group["template"]["spec"]["containers"]
+        [variable] = container["env"]
+        assert variable["name"] == "SURVEY_API_KEYS"
+        assert "secretKeyRef" in variable["valueFrom"]
+
+
+def test_in_kubernetes_only_ray_reaches_ray() -> None:
+    content = yaml.safe_load(NETWORK.read_text())
+    assert (content["apiVersion"], content["kind"]) == ("networking.k8s.io/v1", "NetworkPolicy")
+    assert content["spec"]["podSelector"] == {"matchLabels": {"ray.io/is-ray-node": "yes"}}
+    among, operator, ingress = content["spec"]["ingress"]
+    assert among == {"from": [{"podSelector": content["spec"]["podSelector"]}]}
+    assert [rule["port"] for rule in operator["ports"]] == [8265]
+    assert [rule["port"] for rule in ingress["ports"]] == [8000]
+    assert all(
+        place.keys() & {"namespaceSelector", "podSelector"} for rule in (operator, ingress) for place in rule["from"]
+    )
+
+
+@pytest.mark.parametrize("path", [*LAUNCHERS, "jobs/kubernetes/sweep.yaml", "serve/kubernetes.yaml"])
+def test_what_must_be_changed_cannot_work_by_accident(path: str) -> None:
+    """Capitals: no registry, no bucket and no project may be called so."""
+    lines = [line.split("#")[0] for line in (ROOT / path).read_text().splitlines()]
+    named = re.findall(r"(?:image: |s3://|project_id: )(\S+)", "\n".join(lines))
+    assert named
+    assert all(name.startswith("YOUR-") or name == "stpubdata" for name in named)
+
+
 def test_all_run_the_same_image() -> None:
-    images = {image for path in (*LAUNCHERS, SWEEP) for image in re.findall(r"image: (\S+)", (ROOT / path).read_text())}
+    images = {
+        image
+        for path in (*LAUNCHERS, SWEEP, SERVICE)
+        for image in re.findall(r"image: (\S+)", (ROOT / path).read_text())
+    }
     assert images == {"YOUR-REGISTRY/transit-survey:0.1.0"}
     from importlib.metadata import version
 

@@ -1,9 +1,11 @@
 """`ray job submit -- python -m jobs.sweep` on a head of its own, started and ended by its process id."""
 
+import re
 import shutil
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,9 +13,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from survey.runs import store
-from survey.runs.folder import LOCK
+from survey.runs.watch import Watch
 from survey.stars.simulate import write_archive
 from tests.heads import RAY, ROOT, Head, free_ports, running_head
+from tests.runs import fakes
+from tests.runs.driver import ADDRESS
 
 __all__ = ["free_ports"]
 
@@ -21,8 +25,11 @@ pytestmark = pytest.mark.verify
 
 
 @pytest.fixture(scope="module")
-def head() -> Iterator[Head]:
-    with running_head("--num-cpus=8", environment={"RAY_JOB_STOP_WAIT_TIME_S": "60"}) as head:
+def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Head]:
+    gate = tmp_path_factory.mktemp("gate") / "open"
+    gate.touch()
+    settings = {"RAY_JOB_STOP_WAIT_TIME_S": "60", "RAY_metrics_report_interval_ms": "1000", fakes.GATE: str(gate)}
+    with running_head("--num-cpus=8", environment=settings) as head:
         yield head
 
 
@@ -60,7 +67,6 @@ def test_a_stopped_job_ends_in_order_and_the_next_one_goes_on(head: Head, tmp_pa
     assert 2 <= len(before) < STARS // 2
     assert "interrupted; what was finished is kept" in head.ask("/api/jobs/stopped/logs")["logs"]
     assert [path.name for path in run.rglob(".*.tmp")] == []
-    assert (run / LOCK).read_bytes() == b""
     assert not (run / store.TARGETS).exists()
 
     submit(head, folder, "again", f"--source=mirror:{many}", f"--out={run}", *SLOWLY)
@@ -69,7 +75,54 @@ def test_a_stopped_job_ends_in_order_and_the_next_one_goes_on(head: Head, tmp_pa
     assert len(pq.read_table(run / store.TARGETS)) == STARS
 
 
-STARS = 100
+def test_rays_port_tells_how_a_sweep_goes(head: Head, tmp_path: Path) -> None:
+    run, gate = tmp_path / "run", Path(head.environment[fakes.GATE])
+    (tmp_path / "mirror").mkdir()
+    command = [sys.executable, "-m", "tests.runs.driver", str(run), str(tmp_path / "mirror"), "60"]
+    command += ["run.shard_size=5", "run.search_actors=1"]
+    gate.unlink()
+    sweep = subprocess.Popen(command, cwd=ROOT, env=head.environment | {ADDRESS: head.address})
+    try:
+        while_running(sweep, lambda: metric(head, "survey_shards_backlog", run) == {"": 12.0})
+        gate.touch()
+        while_running(sweep, lambda: len(committed(run)) >= 4)
+        gate.unlink()
+        while_running(sweep, lambda: sum(metric(head, "survey_stars_total", run).values()) >= 20)
+        stars = metric(head, "survey_stars_total", run)
+        assert set(stars) == {"ok", "no_data", "bad_file", "too_short", "failed"}
+        assert metric(head, "survey_stage_seconds_count", run)["fetch"] == sum(stars.values())
+        assert metric(head, "survey_shards_backlog", run)[""] == 12 - sum(stars.values()) / 5
+        assert "process" in str(Watch(str(run)).look().holder)
+        assert store.load_run(run).record["sessions"][-1]["dashboard"] == head.url.removeprefix("http://")
+    finally:
+        gate.touch()
+        code = sweep.wait(180)
+    assert code == 0
+
+
+def metric(head: Head, name: str, run: Path) -> dict[str, float]:
+    """The values of a metric on Ray's port for a run, by status or stage."""
+    token = head.environment["RAY_AUTH_TOKEN"]
+    request = urllib.request.Request(head.metrics, headers={"Authorization": f"Bearer {token}"})
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        lines = [line for line in answer.read().decode().splitlines() if line.startswith(f"ray_{name}{{")]
+    found = {}
+    for line in lines:
+        labels = dict(re.findall(r'(\w+)="([^"]*)"', line))
+        if labels["run"] == str(run):
+            found[labels.get("status") or labels.get("stage") or ""] = float(line.rsplit(" ", 1)[1])
+    return found
+
+
+def while_running(sweep: subprocess.Popen[bytes], done: Callable[[], bool], limit_s: float = 180.0) -> None:
+    deadline = time.monotonic() + limit_s
+    while not done():
+        assert sweep.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+
+
+STARS = 60
 SLOWLY = ("--set=run.shard_size=2", "--set=run.search_actors=1")
 
 

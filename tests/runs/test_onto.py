@@ -13,6 +13,7 @@ from survey.cli import main
 from survey.config import Config, load
 from survey.errors import RunRefused, UsageError
 from survey.runs import onto, store
+from survey.runs.manifest import cut_shards
 from survey.runs.stages import STAGES
 from survey.stars import simulate
 from survey.stars.sources import Source, open_source
@@ -228,7 +229,7 @@ def test_a_run_that_was_searched_in_another_way_is_refused(old_fakes: Path, tmp_
 
 def test_stars_have_the_observations_of_both(tmp_path: Path) -> None:
     def run_of(*targets: Target) -> store.Run:
-        return store.Run(None, Config(), {}, store.cut_shards(targets, None))  # type: ignore[arg-type]
+        return store.Run(None, Config(), {}, cut_shards(targets, None))  # type: ignore[arg-type]
 
     def joined(
         old: store.Run, asked: Sequence[Target], observations: tuple[int, ...] = ()

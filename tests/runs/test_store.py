@@ -22,6 +22,7 @@ from survey.runs import folder as folders
 from survey.runs import store
 from survey.runs.candidates import rank_candidates
 from survey.runs.crossmatch import MATCHED
+from survey.runs.manifest import cut_shards
 from survey.stars.targets import Target
 from tests.learning.models import copy_shipped
 from tests.runs import fakes
@@ -51,9 +52,9 @@ def read_progress(root: Path) -> list[dict[str, str]]:
 
 def test_short_lists_are_cut_finer_unless_told() -> None:
     many = [Target(f"TIC {number}", "tess") for number in range(1, 1001)]
-    shards = {n: store.cut_shards(many[:n], None).column("shard")[-1].as_py() + 1 for n in (5, 64, 200, 1000)}
+    shards = {n: cut_shards(many[:n], None).column("shard")[-1].as_py() + 1 for n in (5, 64, 200, 1000)}
     assert shards == {5: 1, 64: 8, 200: 8, 1000: 16}
-    assert store.cut_shards(many[:64], 64).column("shard")[-1].as_py() == 0
+    assert cut_shards(many[:64], 64).column("shard")[-1].as_py() == 0
 
 
 def test_a_shard_holds_stars_that_were_observed_alike() -> None:
@@ -63,17 +64,17 @@ def test_a_shard_holds_stars_that_were_observed_alike() -> None:
         Target("TIC 40", "tess", (1,)),
         Target("TIC 7", "tess", (1,)),
     ]
-    manifest = store.cut_shards(mixed, 2)
+    manifest = cut_shards(mixed, 2)
     assert manifest.column("target_id").to_pylist() == ["KIC 9", "TIC 7", "TIC 40", "TIC 5"]
     assert manifest.column("shard").to_pylist() == [0, 0, 1, 1]
-    assert store.cut_shards(mixed[::-1], 2).equals(manifest)
+    assert cut_shards(mixed[::-1], 2).equals(manifest)
 
 
 def test_no_target_and_doubled_targets_are_refused() -> None:
     with pytest.raises(UsageError, match="no targets"):
-        store.cut_shards([], 4)
+        cut_shards([], 4)
     with pytest.raises(UsageError, match="TIC 7"):
-        store.cut_shards([Target("TIC 7", "tess", (1,)), Target("TIC 7", "tess", (2,))], 4)
+        cut_shards([Target("TIC 7", "tess", (1,)), Target("TIC 7", "tess", (2,))], 4)
 
 
 def test_every_target_has_one_row_whatever_became_of_it(tmp_path: Path) -> None:

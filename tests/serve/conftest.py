@@ -15,6 +15,7 @@ from survey.stars import simulate
 from tests.serve.asking import Client, Told, make_client
 
 KINDS = ("planets", "quiet", "truncated", "empty", "missing", "kepler_planet")
+KEYS_KNOWN = ("key-of-the-first-client", "key-of-the-second-client")
 QUICK = ("search.period_max=6", "search.max_tces=3")
 
 
@@ -66,14 +67,49 @@ def service(stars: Stars, examiner: Examiner) -> Iterator[Client]:
     client.close()
 
 
-@pytest.fixture
-def told() -> Told:
+@pytest.fixture(scope="session")
+def _told() -> Told:
     return Told()
 
 
 @pytest.fixture
+def told(_told: Told) -> Told:
+    """The examiner behind the services below, as new."""
+    vars(_told).update(vars(Told()))
+    return _told
+
+
+@pytest.fixture(scope="session")
+def _open_service(_told: Told) -> Iterator[Client]:
+    client = make_client(_told)
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def open_service(_open_service: Client, told: Told) -> Client:
+    """A laptop's, without a key."""
+    return _open_service
+
+
+@pytest.fixture(scope="session")
+def _keyed(_told: Told) -> Iterator[Client]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(KEYS, ",".join(KEYS_KNOWN))
+        client = make_client(_told, key=KEYS_KNOWN[0], laptop=False)
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def keyed(_keyed: Client, told: Told) -> Client:
+    """One for others, which knows KEYS_KNOWN and is asked with the first of them."""
+    return _keyed
+
+
+@pytest.fixture
 def serve_told(told: Told) -> Iterator[Callable[..., Client]]:
-    """Makes services around the examiner that is told."""
+    """Makes other services around it."""
     made: list[Client] = []
 
     def make(examiner: Any = None, **given: Any) -> Client:

@@ -1,6 +1,7 @@
-"""Files and names that somebody might send to a service that reads light curves, and how they are refused.
+"""Files and names that somebody might send to a service that reads light curves.
 
-REFUSED: file name, bytes, words of the reason. STRANGE: what may be read or refused, and must break nothing.
+REFUSED: file name, how its bytes are made, words of the reason. STRANGE: what may be read or refused, and must break
+nothing. NAMES go with content that can be read (`light_text`).
 """
 
 import gzip
@@ -49,7 +50,7 @@ NAMES = (
 class Hostile:
     name: str
     make: Callable[[], bytes]
-    words: str
+    words: str = ""
 
 
 def light_text(n: int = 3000) -> bytes:
@@ -186,34 +187,34 @@ REFUSED = {
 
 
 STRANGE = {
-    "flux of 1e38": Hostile("a.fits", lambda: table(TIMES, np.full(3000, 3e38, np.float32)), ""),
-    "flux of 1e300": Hostile("a.fits", lambda: table(TIMES, np.full(3000, 1e300)), ""),
-    "flux over all powers": Hostile("a.fits", lambda: table(TIMES, np.geomspace(1e-44, 3e38, 3000)), ""),
-    "denormal flux": Hostile("a.fits", lambda: table(TIMES, np.full(3000, 1e-45, np.float32)), ""),
-    "flux of nothing": Hostile("a.fits", lambda: table(TIMES, np.zeros(3000, np.float32)), ""),
-    "negative flux": Hostile("a.fits", lambda: table(TIMES, -FLUX), ""),
-    "some times of 1e300": Hostile("a.fits", lambda: table(np.where(TIMES > 1403, 1e300, TIMES), FLUX), ""),
-    "some infinite times": Hostile("a.fits", lambda: table(np.where(TIMES > 1403, -np.inf, TIMES), FLUX), ""),
-    "times of three centuries": Hostile("a.fits", lambda: table(np.linspace(-5e4, 4e4, 3000), FLUX), ""),
-    "times in a microsecond": Hostile("a.fits", lambda: table(1400 + np.arange(3000) * 1e-11, FLUX), ""),
-    "times backwards": Hostile("a.fits", lambda: table(TIMES[::-1], FLUX), ""),
-    "sector that is none": Hostile("a.fits", lambda: table(TIMES, FLUX, SECTOR=99999999999, CAMERA=-1e300), ""),
-    "number that is none": Hostile("a.fits", lambda: spoc_bytes(50).replace(b"TIC 123'", b"TIC \xb2\xb3 '"), ""),
-    "digit that is none": Hostile("a.fits", lambda: with_card(table(TIMES, FLUX, TICID=1), "TICID", "'\xb2'"), ""),
-    "zero of 1e300": Hostile("a.fits", lambda: integers({"TZERO2": 1e300}), ""),
-    "zero of 2^63": Hostile("a.fits", lambda: integers({"TZERO2": 2**63}), ""),
-    "scale of 1e300": Hostile("a.fits", lambda: integers({"TSCAL2": 1e300}), ""),
-    "null beyond the integers": Hostile("a.fits", lambda: integers({"TNULL2": 10**30}), ""),
-    "days since 1e300": Hostile("a.fits", lambda: with_card(spoc_bytes(50), "BJDREFI", "1E300"), ""),
-    "doubled description": Hostile("a.fits", lambda: doubled("TUNIT1", "'parsec'"), ""),
-    "quotes never closed": Hostile("a.csv", lambda: light_text().replace(b"\n2001", b'\n"2001', 1), ""),
-    "quotes everywhere": Hostile("a.csv", lambda: light_text().replace(b",", b'","'), ""),
-    "quotes of 8 MB": Hostile("a.csv", lambda: b'time,flux\n"' + b"1,2\n" * 1_900_000, ""),
-    "numbers that are none": Hostile("a.csv", lambda: light_text() + b"\n1e999,1\nnan,inf\n0x10,1_000\n-,+\n", ""),
-    "long numbers": Hostile("a.csv", lambda: light_text() + b"\n" + b"9" * 60_000 + b",1." + b"0" * 5000, ""),
-    "ragged lines": Hostile("a.csv", lambda: light_text() + b"\n1\n1,2,3,4,5,6\n,,,,\n", ""),
-    "a formula": Hostile("a.csv", lambda: light_text().replace(b"flux", b"=flux"), ""),
-    "comments only of time": Hostile("a.txt", lambda: b"# JD - " * 9000 + b"\n1 2\n2 3\n", ""),
+    "flux of 1e38": Hostile("a.fits", lambda: table(TIMES, np.full(3000, 3e38, np.float32))),
+    "flux of 1e300": Hostile("a.fits", lambda: table(TIMES, np.full(3000, 1e300))),
+    "flux over all powers": Hostile("a.fits", lambda: table(TIMES, np.geomspace(1e-44, 3e38, 3000))),
+    "denormal flux": Hostile("a.fits", lambda: table(TIMES, np.full(3000, 1e-45, np.float32))),
+    "flux of nothing": Hostile("a.fits", lambda: table(TIMES, np.zeros(3000, np.float32))),
+    "negative flux": Hostile("a.fits", lambda: table(TIMES, -FLUX)),
+    "some times of 1e300": Hostile("a.fits", lambda: table(np.where(TIMES > 1403, 1e300, TIMES), FLUX)),
+    "some infinite times": Hostile("a.fits", lambda: table(np.where(TIMES > 1403, -np.inf, TIMES), FLUX)),
+    "times of three centuries": Hostile("a.fits", lambda: table(np.linspace(-5e4, 4e4, 3000), FLUX)),
+    "times in a microsecond": Hostile("a.fits", lambda: table(1400 + np.arange(3000) * 1e-11, FLUX)),
+    "times backwards": Hostile("a.fits", lambda: table(TIMES[::-1], FLUX)),
+    "sector that is none": Hostile("a.fits", lambda: table(TIMES, FLUX, SECTOR=99999999999, CAMERA=-1e300)),
+    "number that is none": Hostile("a.fits", lambda: spoc_bytes(50).replace(b"TIC 123'", b"TIC \xb2\xb3 '")),
+    "digit that is none": Hostile("a.fits", lambda: with_card(table(TIMES, FLUX, TICID=1), "TICID", "'\xb2'")),
+    "zero of 1e300": Hostile("a.fits", lambda: integers({"TZERO2": 1e300})),
+    "zero of 2^63": Hostile("a.fits", lambda: integers({"TZERO2": 2**63})),
+    "scale of 1e300": Hostile("a.fits", lambda: integers({"TSCAL2": 1e300})),
+    "null beyond the integers": Hostile("a.fits", lambda: integers({"TNULL2": 10**30})),
+    "days since 1e300": Hostile("a.fits", lambda: with_card(spoc_bytes(50), "BJDREFI", "1E300")),
+    "doubled description": Hostile("a.fits", lambda: doubled("TUNIT1", "'parsec'")),
+    "quotes never closed": Hostile("a.csv", lambda: light_text().replace(b"\n2001", b'\n"2001', 1)),
+    "quotes everywhere": Hostile("a.csv", lambda: light_text().replace(b",", b'","')),
+    "quotes of 8 MB": Hostile("a.csv", lambda: b'time,flux\n"' + b"1,2\n" * 1_900_000),
+    "numbers that are none": Hostile("a.csv", lambda: light_text() + b"\n1e999,1\nnan,inf\n0x10,1_000\n-,+\n"),
+    "long numbers": Hostile("a.csv", lambda: light_text() + b"\n" + b"9" * 60_000 + b",1." + b"0" * 5000),
+    "ragged lines": Hostile("a.csv", lambda: light_text() + b"\n1\n1,2,3,4,5,6\n,,,,\n"),
+    "a formula": Hostile("a.csv", lambda: light_text().replace(b"flux", b"=flux")),
+    "comments only of time": Hostile("a.txt", lambda: b"# JD - " * 9000 + b"\n1 2\n2 3\n"),
 }  # fmt: skip
 
 

@@ -13,7 +13,7 @@ def test_a_service_for_others_needs_a_key_that_cannot_be_guessed(monkeypatch):
     with pytest.raises(UsageError, match=KEYS):
         Settings().read_keys()
     monkeypatch.setenv(KEYS, "secret")
-    with pytest.raises(UsageError, match="1 of the keys .* 16") as refused:
+    with pytest.raises(UsageError, match=r"1 of the keys .* 16") as refused:
         Settings().read_keys()
     assert "secret" not in str(refused.value)
 
@@ -28,7 +28,7 @@ def test_keys_come_from_the_environment_and_a_file_each_once(monkeypatch, tmp_pa
     (tmp_path / "keys").write_text(f"{'a' * 16}\n\n  {KEY}\n")
     monkeypatch.setenv(KEYS, f"{KEY}, {'b' * 16} {'c' * 16}")
     assert Settings(key_file=tmp_path / "keys").read_keys() == ("a" * 16, KEY, "b" * 16, "c" * 16)
-    with pytest.raises(UsageError, match="key_file: cannot read .*No such file"):
+    with pytest.raises(UsageError, match=r"key_file: cannot read .*No such file"):
         Settings(key_file=tmp_path / "none").read_keys()
 
 

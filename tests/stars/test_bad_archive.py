@@ -1,6 +1,7 @@
 """An archive of which a third of the answers are none, or wrong: what comes of the stars, of the cache and of it."""
 
 import hashlib
+import os
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -10,15 +11,12 @@ import numpy as np
 import pytest
 
 from survey.config import Config, load
-from survey.errors import BadFile, FetchFailed
 from survey.runs.stages import Row, make_fetch, rows_of, targets_table
-from survey.stars import fits
 from survey.stars.cache import Cache
 from survey.stars.products import tess_folder
 from survey.stars.simulate.formats import ROW, light_curve_file
-from survey.stars.sources import Source, fetch, open_source
+from survey.stars.sources import Source, open_source
 from survey.stars.targets import Target
-from tests.stars.fits_files import spoc_bytes
 from tests.stars.servers import FAULTS, BadArchive, Visit, serve_badly
 
 CONFIG = load(
@@ -90,10 +88,10 @@ def check_rows(rows: dict[str, Row], archive: BadArchive) -> Counter[str]:
 
 def check_cache(cache: Cache, archive: BadArchive) -> int:
     """What is kept is what the archive has, byte for byte; and nothing is taken for missing."""
-    held = [key for key in cache.keys() if key.endswith(".fits")]
+    held = [key for key in list(cache.keys()) if key.endswith(".fits")]
     for key in held:
         assert cache.get(key) == archive.files[f"/{key}"]
-    for key in cache.keys():
+    for key in list(cache.keys()):
         if key.endswith(".listing"):
             folder = key.removesuffix(".listing")
             assert [f"/{folder}{name}" for name in (cache.get(key) or b"").decode().split()] == [
@@ -149,6 +147,12 @@ def check_sweep(stars: int, folder: str) -> None:
 
 def names_of(row: Row) -> list[str]:
     return [name_of(int(row["target_id"].split()[1]), sector) for sector in SECTORS]
+
+
+@pytest.fixture(autouse=True)
+def quick_disk(monkeypatch):
+    """No crash of the machine is tested here."""
+    monkeypatch.setattr(os, "fsync", lambda handle: None)
 
 
 def test_a_bad_archive_costs_time_and_no_star(tmp_path):

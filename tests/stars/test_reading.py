@@ -453,6 +453,34 @@ def test_broken_headers_are_refused(key, value, words):
         read_light_curve(with_card(spoc_bytes(50), key, value), TESS_NAME, FETCH)
 
 
+def test_numbers_that_no_row_can_hold_are_not_known():
+    data = with_card(spoc_bytes(50, SECTOR=1), "SECTOR", "99999999999")
+    product = read_light_curve(with_card(data, "CAMERA", "-1E300"), "x.fits", FETCH).products[0]
+    assert (product.observation, product.camera, product.ccd) == (None, None, 3)
+    data = with_card(with_card(spoc_bytes(50), "OBJECT", "'a star'"), "TICID", "'\xb2'")
+    assert read_light_curve(data, "x.fits", FETCH).target_id == "FILE x"
+
+
+def test_flux_beyond_all_sense_is_left_out():
+    flux = np.full(100, 1000.0, np.float32)
+    flux[:40] = np.linspace(1e30, 3e38, 40)
+    assert read_light_curve(spoc_bytes(100, flux=flux), TESS_NAME, FETCH).time.size == 60
+
+
+@pytest.mark.parametrize("card", [{"TZERO2": 1e300}, {"TZERO2": 2**63}, {"TSCAL2": 1e300}])
+def test_zeros_and_scales_may_be_enormous(card):
+    data = fits_bytes({"TIME": np.arange(9.0), "FLUX": np.arange(9, dtype=np.int32)}, header=card)
+    whole = np.arange(9.0)
+    values = whole * card["TSCAL2"] if "TSCAL2" in card else whole + float(card["TZERO2"])
+    np.testing.assert_array_equal(read_table(data, "x.fits").column("FLUX"), values)
+
+
+@pytest.mark.parametrize("data", [spoc_bytes(50), b"time,flux\n" + b"1,2\n" * 50], ids=["FITS", "text"])
+def test_rows_are_bounded(data):
+    with pytest.raises(BadFile, match="rows, more than 49"):
+        read_light_curve(data, "x", FETCH, bounds=Bounds(rows=49))
+
+
 def test_a_decompression_bomb_is_stopped():
     packer = zlib.compressobj(9, wbits=31)
     bomb = b"".join([packer.compress(bytes(1 << 20)) for _ in range(64)]) + packer.flush()

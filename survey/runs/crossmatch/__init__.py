@@ -43,6 +43,12 @@ COMPARED: Final = (
 
 JUDGED: Final = ("is_candidate", "not_transit_like", "flags", "star_class", "class_evidence")
 
+VERDICTS: Final = pa.schema([field for field in MATCHED if field.name in (*JUDGED, *MATCH_NAMES)])
+"""What the sweep and the catalogues say of a signal, or change in what was said of it."""
+
+READ: Final = (*COMPARED, *JUDGED)
+"""Of FOUND, what that follows from: all else need not be in memory."""
+
 FLAG_OF_KIND: Final = {"contamination": "ephemeris_match", "systematics": "shared_epoch"}
 
 
@@ -55,14 +61,21 @@ def crossmatch(found: pa.Table, listed: pl.DataFrame | None, config: Config) -> 
     one no more: `star_class` becomes systematics where its times are shared, and null where the light is another
     star's, as then nothing is known to stand out in its own.
     """
+    return with_verdicts(found, judge_signals(found, listed, config))
+
+
+def judge_signals(found: pa.Table, listed: pl.DataFrame | None, config: Config) -> pa.Table:
+    """The columns of VERDICTS for each signal. found: of FOUND the columns READ are enough."""
     if len(found) == 0:
-        return MATCHED.empty_table()
+        return VERDICTS.empty_table()
     judged = _reclass(_judge_again(_frame(found, ("target_id", *JUDGED)).hstack(_match(found, listed, config)), config))
-    changed = judged.select(*JUDGED, *MATCH_NAMES).to_arrow()
-    columns = [
-        (changed if field.name in changed.column_names else found).column(field.name).cast(field.type)
-        for field in MATCHED
-    ]
+    changed = judged.select(VERDICTS.names).to_arrow()
+    return pa.Table.from_arrays([changed.column(field.name).cast(field.type) for field in VERDICTS], schema=VERDICTS)
+
+
+def with_verdicts(found: pa.Table, verdicts: pa.Table) -> pa.Table:
+    """Rows of FOUND, and what became of them, as rows of MATCHED."""
+    columns = [(verdicts if field.name in VERDICTS.names else found).column(field.name) for field in MATCHED]
     return pa.Table.from_arrays(columns, schema=MATCHED)
 
 

@@ -1,0 +1,116 @@
+"""Tables of a whole run that fit no memory: written in groups of rows, and put aside on a disk in between."""
+
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+from pathlib import Path
+from typing import Self, TypeVar
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from survey import schema
+from survey.runs.folder import Folder
+
+Key = TypeVar("Key")
+Read = TypeVar("Read")
+
+AHEAD = 16
+"""Files that are read before they are needed: a store far away answers slowly, but many at once."""
+
+SPOOL_ROWS = 4096
+"""Rows of a batch of a spool, about."""
+
+
+def read_ahead(read: Callable[[Key], Read], keys: Iterable[Key]) -> Iterator[Read]:
+    """What `read` gives for each key, in order, some of them read while others are worked on."""
+    waiting: list[Future[Read]] = []
+    left = iter(keys)
+    with ThreadPoolExecutor(AHEAD) as pool:
+        while waiting := [*waiting, *(pool.submit(read, key) for key in islice(left, AHEAD - len(waiting)))]:
+            yield waiting.pop(0).result()
+
+
+def write_merged(folder: Folder, name: str, kind: pa.Schema, tables: Iterable[pa.Table], rows: int) -> None:
+    """Row groups of fixed length whatever the tables' lengths, so that the cuts of the run leave no trace."""
+    with folder.writing(name) as file, pq.ParquetWriter(file, kind, **schema.PARQUET) as writer:
+        for group in regroup(tables, kind, rows):
+            writer.write_table(group, row_group_size=rows)
+
+
+def regroup(tables: Iterable[pa.Table], kind: pa.Schema, rows: int) -> Iterator[pa.Table]:
+    """The same rows in tables of so many, the last one shorter."""
+    waiting, count = [kind.empty_table()], 0
+    for table in tables:
+        waiting.append(table)
+        count += len(table)
+        while count >= rows:
+            joined = pa.concat_tables(waiting)
+            yield _fresh(joined.slice(0, rows))
+            waiting, count = [_fresh(joined.slice(rows))], count - rows
+    if count:
+        yield _fresh(pa.concat_tables(waiting))
+
+
+def _fresh(table: pa.Table) -> pa.Table:
+    """The same rows in new buffers without offsets: what is encoded must not depend on how they were sliced."""
+    return table.take(np.arange(len(table))).combine_chunks()
+
+
+class Spool:
+    """Rows of one kind, put on a disk in order and taken from it in any other; memory holds a few batches of them."""
+
+    def __init__(self, kind: pa.Schema) -> None:
+        self._kind = kind
+        self._waiting: list[pa.Table] = []
+
+    def __enter__(self) -> Self:
+        self._folder = tempfile.TemporaryDirectory(prefix="survey-signals-")
+        self._path = str(Path(self._folder.name, "rows.arrow"))
+        self._writer = pa.ipc.new_file(self._path, self._kind)
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self._writer.close()
+        self._folder.cleanup()
+
+    def add(self, table: pa.Table) -> None:
+        self._waiting.append(table)
+        if sum(map(len, self._waiting)) >= SPOOL_ROWS:
+            self._flush()
+
+    def _flush(self) -> None:
+        rows = pa.concat_tables([self._kind.empty_table(), *self._waiting]).combine_chunks()
+        self._writer.write_table(rows)
+        self._waiting = []
+
+    def columns(self, names: Sequence[str]) -> pa.Table:
+        """Some columns of all rows, in memory. Nothing can be added any more."""
+        kind = pa.schema([self._kind.field(name) for name in names])
+        parts = [batch.select(list(names)) for batch in self._batches()]
+        return pa.Table.from_batches(parts, kind).combine_chunks()
+
+    def take(self, places: NDArray[np.int64], rows: int) -> Iterator[pa.Table]:
+        """The rows at those places, in their order, so many at a time. Nothing can be added any more."""
+        batches = self._batches()
+        starts = np.cumsum([0, *map(len, batches)])
+        for first in range(0, len(places), rows):
+            yield _gather(batches, starts, places[first : first + rows])
+
+    def _batches(self) -> list[pa.RecordBatch]:
+        """All rows, left on the disk."""
+        if self._waiting:
+            self._flush()
+        self._writer.close()
+        reader = pa.ipc.open_file(pa.memory_map(self._path))
+        return [reader.get_batch(k) for k in range(reader.num_record_batches)]
+
+
+def _gather(batches: Sequence[pa.RecordBatch], starts: NDArray[np.int64], places: NDArray[np.int64]) -> pa.Table:
+    owners = np.searchsorted(starts, places, side="right") - 1
+    order = np.argsort(owners, kind="stable")
+    parts = [batches[owner].take(pa.array(places[owners == owner] - starts[owner])) for owner in np.unique(owners)]
+    return pa.Table.from_batches(parts).combine_chunks().take(np.argsort(order, kind="stable"))
