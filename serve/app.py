@@ -104,6 +104,7 @@ class ExaminerReplica:
 
     def __init__(self, settings: Settings, desk: DeploymentHandle) -> None:
         self._examiner = Examiner(settings, RemoteDesk(desk), together=self._together, load=self.load)
+        self._examiner.warm_up()
 
     def reconfigure(self, config: dict[str, Any]) -> None:
         self._compute.set_max_batch_size(config["batch"])

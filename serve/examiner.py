@@ -5,6 +5,7 @@ the stars of several requests together. A star's numbers depend on none of it (`
 """
 
 import asyncio
+import gc
 import itertools
 import logging
 import tempfile
@@ -17,6 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+import numpy as np
 import pyarrow as pa
 
 from serve import answers
@@ -30,10 +32,10 @@ from survey.errors import FetchFailed, StarError, UsageError
 from survey.learning.anomaly import load_detector
 from survey.learning.artifact import find_artifact
 from survey.runs.scores import load_models
-from survey.runs.stages import STAGES, Row, Stage, Step, rows_of, targets_table
+from survey.runs.stages import STAGES, Row, Stage, Step, examine, rows_of, targets_table
 from survey.stars.cache import Cache
 from survey.stars.pixels import LightCentre
-from survey.stars.sources import Source, fetch_light_centres, open_source
+from survey.stars.sources import FileSource, Source, fetch_light_centres, open_source
 from survey.stars.targets import MISSIONS, Target
 
 log = logging.getLogger("survey.serve")
@@ -132,6 +134,17 @@ class Examiner:
         self._reader.close()
         for pool in (self._lane, self._asking):
             pool.shutdown(wait=False, cancel_futures=True)
+
+    def warm_up(self) -> None:
+        """A made-up star goes all the way, so that what is compiled and read at first use waits for no request."""
+        config = self._settings.read_config()
+        made = FileSource("warm-up.csv", config.fetch, content=_make_star(), mission="tess", time_zero=2_457_000.0)
+        row = rows_of(examine(next(iter(made.targets())), config, made))[0]
+        answers.score_answer(row, config, plot=True, source=made.name, request_id="", seconds=0.0)
+        answers.sheet_png(row, config, None)
+        # What is there now stays: it need not be looked through each time that memory is collected.
+        gc.collect()
+        gc.freeze()
 
     async def check(self) -> None:
         """Raises Refusal where it cannot answer now: never, as it is this process."""
@@ -288,6 +301,15 @@ def pack(table: pa.Table) -> bytes:
 
 def _ask_source(stage: Stage, config: Config, source: Source, table: pa.Table) -> pa.Table:
     return stage.make(config, source)(table)
+
+
+def _make_star() -> bytes:
+    """A sector with a planet of three days, as CSV."""
+    time = 1325.3 + np.arange(0.0, 27.0, 120.0 / 86_400.0)
+    flux = 1.0 + np.random.default_rng(1).normal(0.0, 5e-4, len(time))
+    flux[np.abs((time - 1326.0 + 1.5) % 3.0 - 1.5) < 0.06] -= 0.01
+    rows = "\n".join(f"{one:.6f},{other:.6f}" for one, other in zip(time, flux, strict=True))
+    return f"time,flux\n{rows}\n".encode()
 
 
 def _open_files(files: Mapping[str, bytes]) -> Any:

@@ -118,7 +118,7 @@ def _site(origin: bytes) -> bytes | None:
 @dataclass(frozen=True)
 class Rules:
     """keys: those let in, none lets everybody in; hosts: likewise; upload_bytes: of a file, and files: of that size,
-    most of a form to train with; places: requests that make work, at once, beyond which others come again after retry_s;
+    most of a form to train with; places: requests that make work, at once, beyond which others come after retry_s;
     names: whether answers get the request's id here, and not from who passes them on.
     """
 

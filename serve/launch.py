@@ -19,7 +19,7 @@ from serve.settings import Settings
 from survey.errors import SurveyError, UsageError
 from survey.runs.stream import started
 
-READY_S: Final = 180.0
+READY_S: Final = 600.0
 """Longest start, compilation included."""
 
 BEYOND_WAIT_S: Final = 15.0

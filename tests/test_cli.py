@@ -520,6 +520,8 @@ def test_cache(tmp_path: Path, survey: Callable[..., Said]) -> None:
     assert said.code == 1
     assert "removed tess/one.fits" in said.out
     assert "1 files removed, 0 B left" in survey("cache", "prune", "--max-size", "100B").out
+    assert "0 files, 0 B" in survey("cache", "du", f"file://{tmp_path / 'cache'}").out
+    assert "cannot open the cache" in survey("cache", "du", "nonsense://bucket/cache").err
 
 
 def test_catalogs(tmp_path: Path, survey: Callable[..., Said]) -> None:

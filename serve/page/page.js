@@ -8,7 +8,7 @@ import { Plot } from "./plots.js";
 import { check, fileFault, fromHash, request, toCurl, toHash, toPython } from "./question.js";
 import { showRecent, wireRecent } from "./recent.js";
 import { showChecks, showHeadline, showProvenance, showScores, showSignal, showSignals } from "./star.js";
-import { wireTraining } from "./train.js";
+import { learnFrom, wireTraining } from "./train.js";
 import { STAGES, fileSize, seconds, stage } from "./words.js";
 
 const EXAMPLES = ["TIC 441462736", "TOI-700", "KIC 757076", "K00752.01", "EPIC 201367065"];
@@ -19,8 +19,8 @@ const KEPT_ANSWERS = 8;
 
 /** Of the service: whether it wants a key, and whether it has a run. */
 const service = { keyed: false };
-/** What is shown: the question, its answer, the chosen signal. */
-const state = { question: null, answer: null, signal: null, file: null, shown: { trend: true, flagged: true, transits: true, flat: false } };
+/** What is shown: the question and its answer; what is drawn of it, which another look changes; the chosen signal. */
+const state = { question: null, answer: null, plot: null, signal: null, file: null, shown: { trend: true, flagged: true, transits: true, flat: false } };
 /** Answers of this visit by their addresses, so that going back asks nobody. */
 const answers = new Map();
 let working = null;
@@ -36,7 +36,7 @@ function readForm() {
   const value = (id) => byId(id).value.trim();
   const both = { periodMin: value("period-min"), periodMax: value("period-max") };
   if (state.file) return { file: state.file, mission: value("mission"), timeZero: value("time-zero"), ...both };
-  return { target: value("star"), observations: value("observations"), ...both };
+  return { target: value("star"), observations: value("observations").replace(/\s+/g, ""), ...both };
 }
 
 function fillForm({ target, observations = "", periodMin = "", periodMax = "" }) {
@@ -225,8 +225,8 @@ function makePlots() {
 }
 
 function showAnswer(question, answer, { quiet = false } = {}) {
-  state.answer = answer;
   const { row, plot } = answer;
+  Object.assign(state, { answer, plot });
   byId("result").hidden = false;
   showHeadline(answer);
   const first = showSignals(row.tces ?? [], (number) => chooseSignal(number));
@@ -247,7 +247,8 @@ function showAnswer(question, answer, { quiet = false } = {}) {
 }
 
 function chooseSignal(number) {
-  const { row, plot, meanings } = state.answer;
+  const { row, meanings } = state.answer;
+  const { plot } = state;
   const tce = (row.tces ?? []).find((one) => one.number === number) ?? null;
   state.signal = plot?.signals.find((one) => one.number === number) ?? null;
   showSignal(tce, row);
@@ -260,8 +261,7 @@ function chooseSignal(number) {
 
 /** Draws all that there is; the part of the light curve that was zoomed to stays. */
 function drawStar({ keep }) {
-  const { plot } = state.answer;
-  const { signal } = state;
+  const { plot, signal } = state;
   byId("close").parentElement.hidden = !signal;
   byId("wide-section").hidden = !signal?.wide;
   byId("spectrum").parentElement.hidden = !plot.spectrum;
@@ -287,8 +287,8 @@ async function look() {
     const anomalies = await lookAgain(question, mine.signal);
     if (state.answer !== answer) return;
     // Its points are places in the light that came with it.
-    state.answer = { ...answer, plot: { ...answer.plot, light: anomalies.light, anomalies } };
-    showStrange(anomalies, state.answer.plot, goTo);
+    state.plot = { ...answer.plot, light: anomalies.light, anomalies };
+    showStrange(anomalies, state.plot, goTo);
     drawStar({ keep: true });
   } catch (error) {
     byId("look-state").textContent = "";
@@ -302,10 +302,7 @@ async function look() {
 
 const fileName = (ending) => `${state.answer.target_id.replace(/[^A-Za-z0-9.+-]+/g, "_").slice(0, 80) || "star"}${ending}`;
 
-function saveJson() {
-  const { plot, ...rest } = state.answer;
-  download(fileName(".json"), new Blob([JSON.stringify({ ...rest, plot }, null, 1)], { type: "application/json" }));
-}
+const saveJson = () => download(fileName(".json"), new Blob([JSON.stringify(state.answer, null, 1)], { type: "application/json" }));
 
 async function showSheet() {
   const say = (words) => (byId("take-state").textContent = words);
@@ -352,7 +349,7 @@ function chooseFile(file) {
 
 function wireDrop() {
   const cover = byId("dropping");
-  const holdsFiles = (event) => event.dataTransfer?.types.includes("Files") && byId("tab-train").hidden;
+  const holdsFiles = (event) => event.dataTransfer?.types.includes("Files");
   addEventListener("dragenter", (event) => holdsFiles(event) && (cover.hidden = false));
   addEventListener("dragover", (event) => holdsFiles(event) && event.preventDefault());
   addEventListener("dragleave", (event) => event.relatedTarget === null && (cover.hidden = true));
@@ -360,7 +357,9 @@ function wireDrop() {
     cover.hidden = true;
     if (!holdsFiles(event)) return;
     event.preventDefault();
-    if (event.dataTransfer.files.length) chooseFile(event.dataTransfer.files[0]);
+    const { files } = event.dataTransfer;
+    if (!byId("tab-train").hidden) learnFrom(files);
+    else if (files.length) chooseFile(files[0]);
   });
 }
 

@@ -27,6 +27,14 @@ function showFiles() {
   byId("train-list").replaceChildren(...files.map((file) => make("li", {}, `${file.name} `, make("span", { class: "soft" }, fileSize(file.size)))));
 }
 
+/** Takes files that were dropped. @param {FileList} files */
+export function learnFrom(files) {
+  byId("train-files").files = files;
+  document.querySelector("#train input[value=files]").checked = true;
+  showSource();
+  showFiles();
+}
+
 /** Throws RangeError for what cannot be sent. */
 function request() {
   if (from() === "simulated") {

@@ -4,6 +4,7 @@ Files are patched where Python meets the system: what a stream buffers fails whe
 patch is for good: use it in a process of its own.
 """
 
+import contextlib
 import errno
 import io
 import os
@@ -65,7 +66,8 @@ class Calls:
         if not struck or (self.way.lasting and name in ("close", "unlink")):
             return call()
         if self.way.done == 1 or name == "close":
-            call()
+            with contextlib.suppress(FileExistsError):
+                call()
         elif self.way.done and half is not None:
             half()
         return self._fail()

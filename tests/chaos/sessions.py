@@ -1,10 +1,11 @@
 """Sessions on a run folder, for processes of their own: the commits of a run with stand-in stages, and its merge."""
 
+import contextlib
 import fcntl
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
@@ -21,11 +22,10 @@ REFUSED = 3
 """Exit status of a session that ended with words for its user."""
 
 
-def sweep_fakes(root: Path, enter: Callable[[], None] = lambda: None) -> None:
-    """What a sweep does with its folder, from its lock to the merged files. enter: once the folder is its own."""
+def sweep_fakes(root: Path, meanwhile: contextlib.AbstractContextManager[None] | None = None) -> None:
+    """What a sweep does with its folder, from its lock to the merged files. meanwhile: while the folder is its own."""
     config = load(overrides=[f"run.shard_size={SHARD}", "detrend.method=savgol", *NO_MODELS])
-    with store.open_run(root, config, fakes.targets(COUNT, "k2")) as run:
-        enter()
+    with store.open_run(root, config, fakes.targets(COUNT, "k2")) as run, meanwhile or contextlib.nullcontext():
         for shard, table in store.todo(run).items():
             store.append_progress(run, store.commit(run, shard, fakes.described(table, run.config)))
         store.merge(run)
@@ -55,7 +55,7 @@ def compete(root: Path, inside: Path, diary: Path, ready: Barrier) -> None:
     ready.wait(120)
     while True:
         try:
-            sweep_fakes(root, lambda: hold(inside))
+            sweep_fakes(root, held(inside))
             return
         except RunRefused:
             with diary.open("a") as lines:
@@ -63,9 +63,14 @@ def compete(root: Path, inside: Path, diary: Path, ready: Barrier) -> None:
             time.sleep(0.005)
 
 
-def hold(inside: Path) -> None:
-    """A lock of the test's own, until this process ends: the kernel knows better than a file who is still there."""
+@contextlib.contextmanager
+def held(inside: Path) -> Iterator[None]:
+    """A lock of the test's own, which the kernel drops with its process, too."""
+    handle = os.open(inside, os.O_CREAT | os.O_RDWR)
     try:
-        fcntl.flock(os.open(inside, os.O_CREAT | os.O_RDWR), fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
     except BlockingIOError:
         sys.exit(BOTH)
+    finally:
+        os.close(handle)

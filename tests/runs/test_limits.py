@@ -12,9 +12,15 @@ import pytest
 
 from survey.config import load
 from survey.errors import FetchFailed
-from survey.runs import limits
+from survey.runs import limits, store, stream
 from survey.runs.limits import LEASE_S, RENEW_S, Keeper, Permit, SharedLimits, Told, Unreachable
+from survey.runs.stages import FETCHED, Stage, make_fetch
+from survey.stars.cache import Cache
 from survey.stars.limits import Down, Outcome, Policy, Reply
+from survey.stars.targets import Target
+from tests.runs import fakes
+from tests.stars.servers import serve_badly
+from tests.stars.test_bad_archive import light_curve, name_of
 
 POLICY = Policy(rate=1e6, burst=1e6, at_once=3, failures=3, pause_s=5.0, patience_s=0.0, lease_s=LEASE_S)
 ANSWERED, FAILED = Outcome("answered"), Outcome("failed")
@@ -197,8 +203,9 @@ class Visitor:
 
     def hold(self) -> None:
         """Takes all that may be at once, and says so when it has it."""
-        for _ in range(CONFIG.run.requests_at_once):
-            self.client.asking("archive").__enter__()
+        self.held = [self.client.asking("archive") for _ in range(CONFIG.run.requests_at_once)]
+        for one in self.held:
+            one.__enter__()
 
 
 @pytest.mark.verify
@@ -207,14 +214,17 @@ class Visitor:
 def test_processes_of_a_run_ask_one_keeper_and_outlive_each_other(monkeypatch):
     import ray
 
+    monkeypatch.setattr(limits, "LEASE_S", RENEW_S + 3)
     visitors = ray.remote(num_cpus=0)(Visitor)
     with limits.kept(CONFIG) as name:
         first, second = visitors.remote(name), visitors.remote(name)
         assert ray.get([first.ask.remote(4, 10), second.ask.remote(4, 10)], timeout=60)[0][0] == 40
         # One that dies with all permits in hand: the others have them when its lease is over.
         ray.get(first.hold.remote(), timeout=60)
+        waits = second.ask.remote(4, 5)
+        assert ray.wait([waits], timeout=2 * LEASE_S / 3)[1] == [waits]
         os.kill(ray.get(first.pid.remote()), signal.SIGKILL)
-        through, most = ray.get(second.ask.remote(4, 5), timeout=3 * LEASE_S)
+        through, most = ray.get(waits, timeout=60)
         assert through == 20
         assert most <= 3
         # The keeper dies: whoever asks keeps to a share, and finds the next one.
@@ -229,3 +239,26 @@ def test_processes_of_a_run_ask_one_keeper_and_outlive_each_other(monkeypatch):
         assert ray.get(second.ask.remote(4, 5), timeout=60) == (20, 1)
     for visitor in (first, second):
         ray.kill(visitor)
+
+
+@pytest.mark.verify
+@pytest.mark.usefixtures("local_ray")
+@pytest.mark.filterwarnings(r"ignore::DeprecationWarning:ray\..*", r"ignore::FutureWarning:ray\..*")
+def test_a_sweep_with_several_fetchers_keeps_to_one_limit(tmp_path):
+    config = load(
+        overrides=[
+            *("run.fetch_actors=3", "run.fetch_threads=4", "run.shard_size=4", "run.requests_at_once=2"),
+            *("run.requests_per_s=200", "run.backoff_s=0.01", "run.timeout_s=2"),
+        ]
+    )
+    stars = [Target(f"TIC {tic}", "tess", (1,)) for tic in range(1, 37)]
+    files = {f"/{name_of(star.number, 1)}": light_curve(star.number, 1, n=300) for star in stars}
+    fetching = Stage("fetch", FETCHED, make_fetch, asks=True)
+    with serve_badly(files, seed=1, share=0.0) as archive, store.open_run(tmp_path / "run", config, stars) as run:
+        cache = Cache(tmp_path / "cache")
+        status = stream.sweep(
+            run, f"mirror:{archive.url}", cache=str(cache.folder), stages=[fetching, *fakes.FAKES[1:]]
+        )
+    assert status.counts == {"ok": 36}
+    assert max(visit.at_once for visit in archive.visits) <= 2
+    assert all(cache.get(path[1:]) == content for path, content in files.items())

@@ -161,19 +161,27 @@ class BadArchive:
         digest = hashlib.md5(self.files[path]).hexdigest()
         return f'"{digest}"' if int(digest[0], 16) % 2 else f'"v1-{digest[:8]}"'
 
-    def page(self, path: str) -> bytes | None:
-        """The list of a folder, None if there is none."""
-        inside = {key[len(path) :].partition("/") for key in self.files if key.startswith(path)}
-        names = sorted({name + slash for name, slash, _ in inside})
-        links = "".join(f'<li><a href="{name}">{name}</a></li>' for name in names)
-        return f"<html><body><ul>{links}</ul></body></html>".encode() if names else None
+    def contents(self) -> dict[str, list[str]]:
+        """Folder -> names of what is directly in it, those of folders with a slash."""
+        found: dict[str, dict[str, None]] = {}
+        for path in sorted(self.files):
+            parts = path.split("/")
+            for depth in range(1, len(parts)):
+                name = parts[depth] + "/" * (depth < len(parts) - 1)
+                found.setdefault("/".join(parts[:depth]) + "/", {})[name] = None
+        return {folder: list(names) for folder, names in found.items()}
+
+
+def list_page(names: list[str]) -> bytes:
+    links = "".join(f'<li><a href="{name}">{name}</a></li>' for name in names)
+    return f"<html><body><ul>{links}</ul></body></html>".encode()
 
 
 @contextmanager
 def serve_badly(files: dict[str, bytes], seed: int, share: float = 0.3) -> Iterator[BadArchive]:
     """files: path ("/tess/...") -> bytes."""
     archive = BadArchive(files, seed, share)
-    lists = {folder: archive.page(folder) for path in files for folder in _folders(path)}
+    lists = {folder: list_page(names) for folder, names in archive.contents().items()}
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -274,8 +282,3 @@ def serve_badly(files: dict[str, bytes], seed: int, share: float = 0.3) -> Itera
         server.shutdown()
         thread.join()
         server.server_close()
-
-
-def _folders(path: str) -> list[str]:
-    parts = path.split("/")
-    return ["/".join(parts[:depth]) + "/" for depth in range(1, len(parts))]
