@@ -163,18 +163,21 @@ def _locked_disk(folder: Folder) -> Iterator[None]:
         Path(folder.base).mkdir(parents=True, exist_ok=True)
         handle = os.open(folder.path(LOCK), os.O_RDWR | os.O_CREAT, 0o644)
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise _refusal(folder, _parse(os.read(handle, 4096))) from None
-        os.ftruncate(handle, 0)
-        os.write(handle, _holder())
-        for part in Path(folder.base).rglob(".*.tmp"):
-            part.unlink(missing_ok=True)
+        with folder.explained():
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise _refusal(folder, _parse(os.read(handle, 4096))) from None
+            os.ftruncate(handle, 0)
+            os.write(handle, _holder())
+            for part in Path(folder.base).rglob(".*.tmp"):
+                part.unlink(missing_ok=True)
         yield
-        os.ftruncate(handle, 0)
+        with folder.explained():
+            os.ftruncate(handle, 0)
     finally:
-        os.close(handle)
+        with folder.explained():
+            os.close(handle)
 
 
 @contextlib.contextmanager

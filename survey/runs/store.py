@@ -454,8 +454,10 @@ def commit_copies(run: Run, shard: int, copied: pa.Table, features: pa.Table) ->
 def write_shard(run: Run, shard: int, kept: pa.Table, features: pa.Table) -> None:
     """The next version of a shard: it counts when the last of its files is there."""
     version = run.parts[shard].version + 1 if shard in run.parts else 1
-    if len(features):
-        run.folder.write(part_name("features", shard, version), _parquet(features))
+    name = part_name("features", shard, version)
+    # A session that died before its commit may have left some, of stars that cannot be fetched now.
+    if len(features) or run.folder.exists(name):
+        run.folder.write(name, _parquet(features))
     run.folder.write(part_name("searched", shard, version), _parquet(kept))
     run.parts[shard] = Part(version, Counter(kept.column("status").to_pylist()), datetime.now(UTC))
 

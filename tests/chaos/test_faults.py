@@ -3,6 +3,7 @@
 import random
 import shutil
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -93,25 +94,34 @@ def test_the_calls_of_a_commit_are_seen(scene: Scene) -> None:
     assert kinds.keys() == {"open", "write", "fsync", "close", "replace", "mkdir", "ftruncate"}
 
 
+def find_wrong(scene: Scene, root: Path, way: Way, status: int) -> Iterator[str]:
+    """What is not as it should be after a failure, and after the session that follows."""
+    if status not in ((DEATH,) if way.number is None else (0, REFUSED)):
+        yield f"it ended with status {status}"
+    look(root)
+    if not committed(scene.before).items() <= committed(root).items():
+        yield "a commit is lost"
+    sweep_fakes(root)
+    if hashes(root) != scene.merged:
+        yield "other bytes"
+    if names_in(root) != scene.names:
+        yield f"other files: {names_in(root) ^ scene.names}"
+
+
 def test_after_any_failure_the_next_session_makes_all_good(
     scene: Scene, tmp_path: Path, ledger: Ledger, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("os.fsync", lambda handle: None)  # no power is cut
     ended: Counter[int] = Counter()
+    wrong = []
     root, log = tmp_path / "run", tmp_path / "log"
     for number, name in draw_faults(scene.calls):
         shutil.copytree(scene.before, root)
-        before = committed(root)
         status = run_apart(faulty_session, root, scene.outage, number, WAYS[name], log)
-        what = f"{scene.calls[number - 1]}: {name}"
-        assert status == DEATH if WAYS[name].number is None else status in (0, REFUSED), what
-        look(root)
-        assert before.items() <= committed(root).items(), what
-        sweep_fakes(root)
-        assert hashes(root) == scene.merged, what
-        assert names_in(root) == scene.names, what
+        wrong += [f"{scene.calls[number - 1]}: {name}: {why}" for why in find_wrong(scene, root, WAYS[name], status)]
         ended[status] += 1
         shutil.rmtree(root)
+    assert not wrong
     assert ended[DEATH]
     assert ended[REFUSED]
     ledger.note(

@@ -12,7 +12,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from survey.runs import store
+from survey.runs import recovery, store
 from survey.runs.watch import Watch
 from survey.stars.simulate import write_archive
 from tests.heads import RAY, ROOT, Head, free_ports, running_head
@@ -52,6 +52,17 @@ def test_a_sweep_runs_as_a_job(head: Head, archive_here: Path, tmp_path: Path) -
     command += ["python", "-m", "jobs.sweep", f"--source=mirror:{archive_here}", f"--out={run}"]
     run_when_ready(command, working_folder(tmp_path), head, "No available agent")
     check(run)
+
+
+def test_injected_planets_are_a_job(head: Head, archive_here: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    command = [RAY, "job", "submit", f"--address={head.url}", "--working-dir=.", "--"]
+    command += ["python", "-m", "jobs.inject", f"--source=mirror:{archive_here}", f"--out={run}"]
+    run_when_ready(command, working_folder(tmp_path), head, "No available agent")
+    stars = pq.read_table(run / recovery.STARS).to_pylist()
+    assert sorted(star["status"] for star in stars) == ["bad_file", "ok", "ok"]
+    assert [star["period"] is not None for star in stars] == [star["status"] == "ok" for star in stars]
+    assert (run / recovery.FIGURE).exists()
 
 
 def test_a_stopped_job_ends_in_order_and_the_next_one_goes_on(head: Head, tmp_path: Path) -> None:

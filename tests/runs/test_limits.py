@@ -222,7 +222,7 @@ def test_processes_of_a_run_ask_one_keeper_and_outlive_each_other(monkeypatch):
         # One that dies with all permits in hand: the others have them when its lease is over.
         ray.get(first.hold.remote(), timeout=60)
         waits = second.ask.remote(4, 5)
-        assert ray.wait([waits], timeout=2 * LEASE_S / 3)[1] == [waits]
+        assert ray.wait([waits], timeout=limits.LEASE_S + 2)[1] == [waits]
         os.kill(ray.get(first.pid.remote()), signal.SIGKILL)
         through, most = ray.get(waits, timeout=60)
         assert through == 20

@@ -477,6 +477,29 @@ def test_what_a_killed_process_left_half_written_is_swept_away(tmp_path: Path) -
         assert not half.exists()
 
 
+def test_views_that_a_killed_process_left_are_not_taken_for_the_next_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """TIC 44 has signals with views; when it is asked again it cannot be fetched."""
+    targets, write_part = fakes.targets(1, first=44), store.Folder.write
+
+    def die(folder: store.Folder, name: str, content: bytes) -> None:
+        if name.startswith("searched/"):
+            raise KeyboardInterrupt
+        write_part(folder, name, content)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store.Folder, "write", die)
+        with pytest.raises(KeyboardInterrupt), store.open_run(tmp_path, Config(), targets) as run:
+            commit_all(run)
+    assert len(pq.read_table(tmp_path / "features" / "part-00000.parquet")) == 2
+    outage = tmp_path / "outage"
+    outage.touch()
+    monkeypatch.setenv(fakes.OUTAGE, str(outage))
+    assert sweep(tmp_path, Config(), targets).counts == {"fetch_failed": 1}
+    assert len(pq.read_table(tmp_path / store.FEATURES)) == 0
+
+
 def test_an_unwritable_run_folder_says_so(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with (

@@ -16,13 +16,16 @@ from serve.settings import Settings
 from tests.conftest import ROOT
 
 SHOWN = re.compile(r"<!-- answer: (GET|POST) (\S+) ([^\n]*?) ?-->\n```json\n(.*?)^```", re.MULTILINE | re.DOTALL)
-PYTHON = re.compile(r"^```python\n(import time\n.*?)^```\n\nprints `(.*?)`", re.MULTILINE | re.DOTALL)
+PYTHON = re.compile(r"^```python\n([^`]*?)^```\n\nprints `(.*?)`", re.MULTILINE)
+
+PAGES = {page: (ROOT / page).read_text() for page in ("README.md", "docs/serving.md")}
 
 DOCUMENTED = [
     pytest.param(*match.groups(), id=f"{page}: {match[1]} {match[2]}")
-    for page in ("README.md", "docs/serving.md")
-    for match in SHOWN.finditer((ROOT / page).read_text())
+    for page, text in PAGES.items()
+    for match in SHOWN.finditer(text)
 ]
+PROGRAMS = [pytest.param(*match.groups(), id=page) for page, text in PAGES.items() for match in PYTHON.finditer(text)]
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +58,8 @@ def differences(shown: Any, given: Any, path: str = "") -> Iterator[str]:
 
 
 def test_documented_answers_are_found() -> None:
-    assert len(DOCUMENTED) >= 5
+    assert len(DOCUMENTED) >= 6
+    assert len(PROGRAMS) == 2
     assert list(differences({"a": [1.0, "..."]}, {"a": [1.1, 2]})) == [".a[0] is 1.1, not 1.0"]
     assert list(differences([1], [1, 2])) == [" has 2 entries"]
     assert list(differences({"a": 1}, {})) == [".a is missing"]
@@ -72,8 +76,13 @@ def test_documented_answers(service: httpx.ASGITransport, method: str, path: str
 
 
 @pytest.mark.verify
-def test_the_python_of_the_guide_runs(
-    service: httpx.ASGITransport, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(("program", "printed"), PROGRAMS)
+def test_documented_python_runs(
+    service: httpx.ASGITransport,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    program: str,
+    printed: str,
 ) -> None:
     class Client:
         """`httpx.Client` over the service in this process."""
@@ -94,8 +103,7 @@ def test_the_python_of_the_guide_runs(
         def post(self, path: str, json: Any) -> httpx.Response:
             return self.request("POST", path, json=json)
 
-    found = PYTHON.search((ROOT / "docs" / "serving.md").read_text())
-    assert found
     monkeypatch.setattr(httpx, "Client", Client)
-    exec(compile(found[1], "docs/serving.md", "exec"), {})
-    assert capsys.readouterr().out.strip() == found[2]
+    monkeypatch.setattr(httpx, "post", lambda path, json, timeout: Client(timeout=timeout).post(path, json))
+    exec(compile(program, "a documented program", "exec"), {})
+    assert capsys.readouterr().out.strip() == printed
