@@ -7,13 +7,14 @@ DEMO_RUN ?= runs/demo
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
-.PHONY: help demo test check verify browser bench bench-gpu notebook clean
+.PHONY: help demo test check verify chaos browser bench bench-gpu notebook clean
 
 help:
 	@echo "make demo     set up, then search 64 simulated stars: ranked candidates, found and injected signals"
 	@echo "make test     set up, then the tests (minutes)"
 	@echo "make check    style, types and the direction of imports"
 	@echo "make verify   the long tests: real files, kills, fresh installs"
+	@echo "make chaos    all the kills and failures of which verify makes a tenth, told in docs/reliability.md (half an hour)"
 	@echo "make bench    speed and memory, written to BENCHMARKS.md"
 	@echo "make bench-gpu the search on this machine's GPU (PYTHON needs jax with CUDA, numpy and scipy)"
 	@echo "make notebook run docs/notebooks/one_star.ipynb again and keep its figures"
@@ -27,6 +28,9 @@ test: $(VENV)/.test
 
 verify: $(VENV)/.test browser
 	$(BIN)/python -m pytest -m verify
+
+chaos: $(VENV)/.test
+	SURVEY_CHAOS=1 $(BIN)/python -m pytest tests/chaos -m chaos
 
 # Pages are tested in Debian's Chromium; where it cannot be had, those tests say so and are skipped.
 browser:

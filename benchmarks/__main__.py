@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks import detrend, end_to_end, growth, learning, recovery, scale, search, serving, vetting
+from benchmarks import detrend, end_to_end, growth, learning, recovery, scale, search, serving, targets, vetting
 from benchmarks.machine import describe_machine
 
 FOLDER = Path(__file__).parent
@@ -33,7 +33,7 @@ class Benchmark:
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"any of {', '.join(BENCHMARKS)}; all unless given")
-    parser.add_argument("--quick", action="store_true", help="a short look at search, growth, recovery or learning")
+    parser.add_argument("--quick", action="store_true", help="a short look, where there is one")
     parser.add_argument("--draw", action="store_true", help="measure nothing: report and images from results.json")
     asked = parser.parse_args(arguments)
     unknown = set(asked.names) - BENCHMARKS.keys()
@@ -123,6 +123,7 @@ BENCHMARKS = {
     "vetting": Benchmark(lambda _: vetting.measure(), vetting.render),
     "learning": Benchmark(learning.measure, learning.render),
     "scale": Benchmark(lambda _: scale.measure(), _scale),
+    "targets": Benchmark(lambda quick: targets.measure(targets.QUICK if quick else targets.SIZES), targets.render),
     "serving": Benchmark(lambda _: serving.measure(), serving.render),
 }
 

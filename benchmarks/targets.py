@@ -35,10 +35,10 @@ SIZES = {20_000: 64, 160_000: 64, 1_000_000: 256}
 
 QUICK = {5_000: 64}
 
-SECTORS = {20_000: "2-min", 160_000: "TESS-SPOC", 1_000_000: "half of the full-frame images"}
-
 SIGNALS = (0.85, 0.10, 0.04, 0.01)
 """Share of stars with none, one, two and three signals."""
+
+TABLES = ("searched", "features", "telemetry")
 
 KINDS = ("planet", "planets", "eclipsing_binary", "quiet", "rotation", "flares")
 FIRST = 100_000_001
@@ -109,7 +109,7 @@ def commit_shards(root: str, pool: str, stars: int, each: int) -> Figures:
             begin = time.perf_counter()
             store.append_progress(run, store.commit(run, number, rows))
             seconds.append(time.perf_counter() - begin)
-    sizes = {table: _folder_bytes(Path(root, table)) for table in ("searched", "features", "telemetry")}
+    sizes = {table: _folder_bytes(Path(root, table)) for table in TABLES}
     return {
         "ms_per_shard": round(1e3 * float(np.median(seconds)), 1),
         "all_s": round(sum(seconds), 1),
@@ -242,8 +242,48 @@ def _draw_views(views: pa.ListArray, rng: np.random.Generator) -> pa.ListArray:
 # The report
 
 
+STEPS = {
+    "make_plan": "list to manifest",
+    "commit_shards": "commits",
+    "reopen": "opened again",
+    "merge": "merge",
+    "tell_status": "status",
+}
+
+
 def render(figures: list[Figures]) -> str:
-    return "\n".join(str(row) for row in figures)
+    costs = "\n".join(
+        f"| {row['stars']:,} | {row['make_plan_shards']:,} of {row['shard_size']} | {row['make_plan_manifest_mb']:.1f} "
+        f"| {row['make_plan_seconds']:.0f} | {row['commit_shards_ms_per_shard']:.0f} | {row['reopen_seconds']:.0f} "
+        f"| {row['merge_seconds']:.0f} | {row['tell_status_seconds']:.0f} |"
+        for row in figures
+    )
+    memory = "\n".join(
+        f"| {row['stars']:,} | " + " | ".join(f"{row[f'{step}_peak_mb']:.0f}" for step in STEPS) + " |"
+        for row in figures
+    )
+    sizes = "\n".join(
+        f"| {row['stars']:,} | {row['merge_tces']:,} | {row['commit_shards_files']:,} "
+        f"| {sum(row[f'commit_shards_{table}_mb'] for table in TABLES):,.0f} "
+        f"| {row['merge_targets_mb']:,.0f} | {row['merge_candidates_mb']:,.0f} | {row['merge_features_mb']:,.0f} |"
+        for row in figures
+    )
+    steps = " | ".join(STEPS.values())
+    return (
+        "## A sector through the run folder\n\n"
+        "No light curves: rows as the stages make them, 15% of the stars with one to three signals. From the list of\n"
+        "stars to the manifest, commits shard by shard, opened again with one shard missing, the merge, and its status.\n"
+        "Each step is a process of its own, and its seconds hold the start of that process.\n\n"
+        "| stars | shards | manifest (MB) | to the manifest (s) | a commit (ms) | opened again (s) | merge (s) "
+        "| status (s) |\n"
+        f"|---|---|---|---|---|---|---|---|\n{costs}\n\n"
+        f"Peak of resident memory in MB; {figures[0]['import_mb']:.0f} of it are there when the benchmark is "
+        "imported.\n\n"
+        f"| stars | {steps} |\n|---|{'---|' * len(STEPS)}\n{memory}\n\n"
+        "Files: each is one PUT of an object store, and one GET of a merge.\n\n"
+        "| stars | signals | files of shards | of together (MB) | targets (MB) | candidates (MB) | features (MB) |\n"
+        f"|---|---|---|---|---|---|---|\n{sizes}\n"
+    )
 
 
 if __name__ == "__main__":

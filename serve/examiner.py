@@ -279,7 +279,8 @@ class Examiner:
         """The answer's bytes. Raises UsageError, StarError."""
         status = str(row["status"])
         about: dict[str, Any] = {
-            "source": self._settings.source,
+            # Where exactly the files lie is not for everybody.
+            "source": self._settings.source.partition(":")[0],
             "request_id": question.request_id,
             "seconds": time.monotonic() - begin,
         }

@@ -87,11 +87,12 @@ _KEPT_NAMES: Final = (
     "LANG",
     "LC_ALL",
     "LD_LIBRARY_PATH",
-    "NUMBA_CACHE_DIR",
     "TMPDIR",
     "XDG_CACHE_HOME",
 )
 """Of the environment; keys and tokens in it are not for a process that reads what strangers send."""
+_KEPT_BEGINNINGS: Final = ("OPENBLAS_", "MKL_", "BLIS_", "NPY_", "NUMBA_")
+"""What decides on which of a processor's instructions numbers are made: other ones would give other last digits."""
 
 _LEAN: Final = {
     "OMP_NUM_THREADS": "1",
@@ -241,7 +242,9 @@ class _Zygote:
 
     def __init__(self) -> None:
         root = str(Path(__file__).parents[1])
-        kept = {name: os.environ[name] for name in _KEPT_NAMES if name in os.environ}
+        kept = {
+            name: os.environ[name] for name in os.environ if name in _KEPT_NAMES or name.startswith(_KEPT_BEGINNINGS)
+        }
         self._control, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(

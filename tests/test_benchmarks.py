@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks import learning
+from benchmarks import learning, targets
 from benchmarks.contestants import Best, ofir_periods
 from benchmarks.recovery import is_found, wilson
 from benchmarks.samples import SAMPLES, SIGMA, make_star
@@ -96,3 +96,11 @@ def test_all_that_is_shipped_is_scored_and_the_report_has_a_line_for_each() -> N
     said = learning.render({"rows": 16, "cores": 2, "training": training, "scoring": scoring, "trees": trees})
     assert all(f"| {name} |" in said for name in (*shipped(), *KINDS))
     assert all(row["stars_per_s"]["1"] > 0 for row in scoring)
+
+
+@pytest.mark.verify
+def test_a_run_without_light_curves_goes_through_every_step() -> None:
+    [figures] = targets.measure({40: 16})
+    assert (figures["make_plan_shards"], figures["reopen_todo"], figures["tell_status_done"]) == (3, 1, 40)
+    assert figures["merge_tces"] > 0
+    assert "| 40 | 3 of 16 |" in targets.render([figures])

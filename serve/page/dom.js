@@ -20,10 +20,10 @@ export function make(tag, attributes = {}, ...children) {
 }
 
 /**
- * A table; a cell is text, an element, or {text, class, label, head}.
+ * A table; the first cell of a row is its head.
  * @param {string} caption
  * @param {{title: string, class?: string}[]} columns
- * @param {Array<Array<unknown>>} rows
+ * @param {Array<Array<string | Node>>} rows
  */
 export function makeTable(caption, columns, rows, attributes = {}) {
   const heads = columns.map((column) => make("th", { scope: "col", class: column.class }, column.title));

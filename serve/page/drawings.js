@@ -1,6 +1,6 @@
 /** The drawings of a star: its light, the spectrum of the search, and the folds of a signal. */
 
-import { firstFrom, nearestTo } from "./plots.js";
+import { firstFrom, nearestTo } from "./pen.js";
 import { linear, logarithmic, timeScale } from "./scales.js";
 import { day, decimals, depth, number, plural, timeSystem, whole } from "./words.js";
 
@@ -53,7 +53,7 @@ export function transits(signal, begin, end) {
   return middles;
 }
 
-/** Which points lie in the stretches, or are listed as flagged. */
+/** (d,) 1 for each flagged point. */
 function flag(time, anomalies) {
   const flagged = new Uint8Array(time.length);
   for (const k of anomalies?.points ?? []) flagged[k] = 1;
@@ -227,7 +227,11 @@ export function drawWide(signal) {
     bounds: [phase[0] - 0.005, phase.at(-1) + 0.005],
     closest: 0.05,
     range: () => bounds(means),
-    layers: [(pen) => pen.upright(0, "", "line"), (pen) => pen.upright(0.5, "", "line"), (pen) => pen.bars(phase, means, phase.length > 200 ? null : errors, "binned", phase.length > 200 ? 2 : 2.6)],
+    layers: [
+      (pen) => pen.upright(0, "", "line"),
+      (pen) => pen.upright(0.5, "", "line"),
+      (pen) => (pen.crowds(phase) ? pen.bars(phase, means, null, "binned", 1.7) : pen.bars(phase, means, errors, "binned", 2.6)),
+    ],
     nearest: (place) => nearestBin(phase, means, errors, place, (at) => `phase ${decimals(at, 3)}`, name),
     table: () => binTable(phase.map((at) => decimals(at, 3)), "phase", means, errors, name),
   };

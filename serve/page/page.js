@@ -242,6 +242,7 @@ function showAnswer(question, answer, { quiet = false } = {}) {
   if (plot) showStrange(plot.anomalies, plot, goTo);
   for (const one of Object.values(plots)) one.view = null;
   chooseSignal(first?.number ?? null);
+  if (byId("tab-star").hidden) return;
   document.title = `${answer.target_id} · Transit survey`;
   if (!quiet) byId("h-star").focus();
 }

@@ -60,7 +60,7 @@ export function request(question, extra = {}) {
 const fileFields = (question) =>
   Object.entries({ mission: question.mission, time_zero: question.timeZero, period_min: question.periodMin, period_max: question.periodMax }).filter(([, value]) => value);
 
-export function fileForm(question, extra = {}) {
+function fileForm(question, extra = {}) {
   const form = new FormData();
   form.append("file", question.file, question.file.name);
   for (const [name, value] of [...fileFields(question), ...Object.entries(extra)]) form.append(name, String(value));
@@ -93,18 +93,21 @@ const shell = (word) => `'${word.replaceAll("'", "'\\''")}'`;
 /** curl splits an unquoted file name at commas and semicolons. */
 const curlFile = (name) => `file=@"${name.replaceAll("\\", "\\\\").replaceAll('"', '\\"')}"`;
 
+/** Seconds that a command waits, the most that the service allows: then it gives a job, to be asked for later. */
+const LONGEST_WAIT_S = 60;
+
 /** The command that gets the same answer. keyed: the service asks for a key. */
 export function toCurl(question, origin, keyed) {
   const parts = ["curl --fail-with-body"];
   if (keyed) parts.push('-H "Authorization: Bearer $SURVEY_API_KEY"');
   if (question.file) {
     parts.push(`-F ${shell(curlFile(question.file.name))}`);
-    for (const [name, value] of fileFields(question)) parts.push(`-F ${shell(`${name}=${value}`)}`);
+    for (const [name, value] of [...fileFields(question), ["wait", LONGEST_WAIT_S]]) parts.push(`-F ${shell(`${name}=${value}`)}`);
     parts.push(shell(`${origin}/v1/score/file`));
   } else {
-    const fields = { observations: question.observations?.replaceAll(" ", ""), period_min: question.periodMin, period_max: question.periodMax };
+    const fields = { observations: question.observations?.replaceAll(" ", ""), period_min: question.periodMin, period_max: question.periodMax, wait: LONGEST_WAIT_S };
     const query = new URLSearchParams(Object.entries(fields).filter(([, value]) => value)).toString().replaceAll("%2C", ",");
-    parts.push(shell(`${origin}/v1/score/${encodeURIComponent(question.target)}${query ? `?${query}` : ""}`));
+    parts.push(shell(`${origin}/v1/score/${encodeURIComponent(question.target)}?${query}`));
   }
   return parts.join(" \\\n  ");
 }

@@ -132,7 +132,7 @@ function starScores(row) {
 }
 
 /** `duration h` of `vetting: duration_h`, for the model's own remarks. */
-const remarks = (list, model) => (list ?? []).filter((remark) => remark.startsWith(`${model}: `)).map((remark) => spaced(remark.slice(model.length + 2)));
+const remarks = (list, model) => (list ?? []).filter((remark) => remark.startsWith(`${model}: `)).map((remark) => spaced(remark.slice(model.length + 2)).replace(/ (h|ppm)$/, ""));
 
 function scoreRow({ model, value, said, field, kind, why, outside }, meanings) {
   const [question, fallback] = MODELS[model];
@@ -165,7 +165,7 @@ export function showChecks(tce) {
 }
 
 function checkCells({ name, value, uncertainty, unit: unitName, score, threshold, passed }) {
-  const [, sign = "", why = ""] = FLAWS[name] ?? [];
+  const [, sign, why] = Object.hasOwn(FLAWS, name) ? FLAWS[name] : ["", "", ""];
   const units = unit(unitName);
   const shown = value !== null && (value !== score || uncertainty !== null || units);
   const measured = !shown ? "" : units === "ppm" ? depth(value, uncertainty) : uncertainty === null && !units ? short(value) : withError(value, uncertainty, units, 3);

@@ -4,7 +4,7 @@ import { askLong } from "./api.js";
 import { percent, points, tieSlider, useDetector, windowOf } from "./anomalies.js";
 import { byId, make, makeFacts, makeTable } from "./dom.js";
 import { LARGEST_FILE, fileFault } from "./question.js";
-import { fileSize, number, plural, seconds, whole } from "./words.js";
+import { fileSize, number, seconds, whole } from "./words.js";
 
 const MOST_FILES = 20;
 let waiting = null;

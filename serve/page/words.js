@@ -139,7 +139,7 @@ export const FLAWS = {
   shared_epoch: ["shared with many stars", "", "A dip in many stars at once is the instrument's."],
 };
 
-export const flaw = (name) => FLAWS[name]?.[0] ?? spaced(name);
+export const flaw = (name) => (Object.hasOwn(FLAWS, name) ? FLAWS[name][0] : spaced(name));
 export const unit = (name) => (name ?? "").replace("earthRad", "R⊕").replace("arcsec", "″");
 
 /** "2 signals, 1 candidate". */

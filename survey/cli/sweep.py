@@ -46,7 +46,7 @@ from survey.errors import UsageError
 if TYPE_CHECKING:
     from survey.config import Config
     from survey.runs import onto
-    from survey.runs.store import Run, RunStatus
+    from survey.runs.store import Plan, Run, RunStatus
     from survey.runs.stream import Progress
     from survey.stars.sources import Source
     from survey.stars.targets import Target
@@ -113,6 +113,15 @@ def sweep(
         str, typer.Option("--address", help="Ray: local for one of its own, auto or ray://HOST:PORT for a cluster.")
     ] = "local",
     catalogs: CatalogsOption = None,
+    nodes: Annotated[
+        str | None,
+        typer.Option(
+            "--nodes",
+            metavar="FILE",
+            help="With --dry-run: machines and their prices, like jobs/nodes.toml.",
+            show_default=False,
+        ),
+    ] = None,
     onto: OntoOption = None,
     look: LookOption = None,
 ) -> None:
@@ -151,6 +160,7 @@ def sweep(
     plan = store.plan(root, config, opened.targets)
     _say_plan(asked, opened, plan, config, root)
     if dry_run:
+        _say_costs(plan, is_remote(asked.source), nodes)
         return
     described = opened.source.describe()
     record = asked.record(limit, all_observations) | ({} if older is None else {"onto": older.folder.root})
@@ -309,7 +319,7 @@ def _say_problems(problems: Sequence[str]) -> None:
         say(f"[yellow]left out:[/] {escape(problem)}")
 
 
-def _say_plan(asked: Asked, opened: Opened, plan: Any, config: "Config", root: str) -> None:
+def _say_plan(asked: Asked, opened: Opened, plan: "Plan", config: "Config", root: str) -> None:
     missions = Counter(target.mission for target in opened.targets)
     what = ", ".join(f"{count:,} of {mission}" for mission, count in missions.items())
     search = config.search
@@ -325,9 +335,40 @@ def _say_plan(asked: Asked, opened: Opened, plan: Any, config: "Config", root: s
         "search", f"periods from {search.period_min:g} d{longest or ' on'}, MES {search.threshold:g} and more"
     )
     table.add_row("shards", f"{plan.shards:,}, {plan.shards_done:,} of them done")
-    table.add_row("to do", f"about {size(1e9 * plan.gigabytes)} to read, {span(3600 * plan.hours)} of one core{cost}")
+    table.add_row(
+        "to do", f"about {size(1e9 * plan.gigabytes)} to read, {span(3600 * plan.core_hours)} of one core{cost}"
+    )
+    if plan.hours:
+        table.add_row("rate", f"{span(3600 * plan.hours)} at that of the last session")
     table.add_row("run", escape(root))
     show(table)
+
+
+def _say_costs(plan: "Plan", remote: bool, prices: str | None) -> None:
+    """What the sweep would cost on machines for hire."""
+    from survey.runs.costs import read_prices, reckon
+
+    listed = read_prices(prices)
+    table = Table(header_style="bold", box=None, pad_edge=False)
+    table.add_column("machine")
+    for head in ("cores", "USD/h", "hours of one", "USD"):
+        table.add_column(head, justify="right")
+    for cost in reckon(plan.core_hours, listed.node):
+        node = cost.node
+        table.add_row(
+            escape(node.name), str(node.cores), f"{node.usd_per_hour:.3f}", f"{cost.hours:.2f}", f"{cost.usd:.2f}"
+        )
+    say()
+    show(table)
+    say(
+        f"prices of {escape(listed.as_of)}, to be changed: --nodes FILE. Without head, storage and requests.",
+        style="dim",
+    )
+    if remote and plan.fetch_hours:
+        say(
+            f"not faster than {span(3600 * plan.fetch_hours)}: run.requests_per_s asks the archive no oftener",
+            style="dim",
+        )
 
 
 def _stream(run: "Run", source: str, cache: str | None, address: str, heed: Callable[[], None]) -> "RunStatus":

@@ -26,6 +26,10 @@ LOCK = "lock"
 STALE_AFTER_S = 900.0
 """A lock on an object store that has not been renewed for this long belongs to nobody."""
 
+SETTLE_S = 3.0
+"""From writing a lock on an object store to reading it again: who saw none before has written theirs by then, and the
+last to write is the one who has it."""
+
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.EISDIR)
 
@@ -189,6 +193,7 @@ def _locked_store(folder: Folder) -> Iterator[None]:
             raise _refusal(folder, holder)
     mine = _holder()
     folder.write(LOCK, mine)
+    time.sleep(SETTLE_S)
     written = folder.read(LOCK).to_pybytes()
     if written != mine:
         raise _refusal(folder, _parse(written))

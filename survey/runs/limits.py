@@ -105,20 +105,22 @@ class SharedLimits:
 
     @contextlib.contextmanager
     def asking(self, host: str) -> Iterator[None]:
-        permit = self._wait(host)
-        if permit is None:
+        granted = self._wait(host)
+        if granted is None:
             with self._own.asking(host):
                 yield
             return
+        permit, wait_s = granted
         try:
+            time.sleep(wait_s)
             yield
         except BaseException as error:  # it goes on; what it was decides what is told
             self._tell(permit, outcome_of(error))
             raise
         self._tell(permit, outcome_of(None))
 
-    def _wait(self, host: str) -> Permit | None:
-        """A permit of the keeper, when its time has come; None while the client is on its own."""
+    def _wait(self, host: str) -> tuple[Permit, float] | None:
+        """A permit of the keeper, and how long it is until its time; None while the client is on its own."""
         if self._clock() < self._alone_until:
             return None
         wish = _Wish(Permit(host, f"{self._name}-{next(self._numbers)}"), self._clock())
@@ -130,8 +132,7 @@ class SharedLimits:
             return None
         if wish.reply.reason is not None:
             raise Down(wish.reply.reason)
-        time.sleep(wish.reply.wait_s)
-        return wish.permit
+        return wish.permit, wish.reply.wait_s
 
     def _tell(self, permit: Permit, outcome: Outcome) -> None:
         with self._news:

@@ -144,15 +144,22 @@ class RunStatus:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a sweep would do. hours: of one core; cost: of those hours at `run.usd_per_hour`."""
+    """What a sweep would do.
+
+    core_hours: of one core, by what a star of its mission usually takes; cost_usd: of those at `run.usd_per_hour`;
+    hours: to the end at the rate of the run's latest session, None before it has one; fetch_hours: the least that
+    `run.requests_per_s` allows, one request a file.
+    """
 
     targets: int
     targets_todo: int
     shards: int
     shards_done: int
     gigabytes: float
-    hours: float
+    core_hours: float
     cost_usd: float
+    hours: float | None
+    fetch_hours: float
 
 
 def plan(root: str | os.PathLike[str], config: Config, targets: Sequence[Target]) -> Plan:
@@ -173,12 +180,20 @@ def plan(root: str | os.PathLike[str], config: Config, targets: Sequence[Target]
     files = pc.max_element_wise(pc.list_value_length(todo.column("observations")), 1)
     counts = pa.table({"mission": todo.column("mission"), "files": files}).group_by("mission")
     totals = counts.aggregate([("files", "sum"), ("files", "count")]).to_pylist()
-    megabytes = sum(FILE_MB[row["mission"]] * row["files_sum"] for row in totals)
     seconds = sum(SECONDS_PER_STAR[row["mission"]] * row["files_count"] for row in totals)
-    hours = len(todo) / rate if rate else seconds / 3600.0
     shards = count_shards(manifest)
     done = shards - len(_unfinished(manifest, parts))
-    return Plan(len(manifest), len(todo), shards, done, megabytes / 1000.0, hours, hours * config.run.usd_per_hour)
+    return Plan(
+        targets=len(manifest),
+        targets_todo=len(todo),
+        shards=shards,
+        shards_done=done,
+        gigabytes=sum(FILE_MB[row["mission"]] * row["files_sum"] for row in totals) / 1000.0,
+        core_hours=seconds / 3600.0,
+        cost_usd=seconds / 3600.0 * config.run.usd_per_hour,
+        hours=len(todo) / rate if rate else None,
+        fetch_hours=sum(row["files_sum"] for row in totals) / config.run.requests_per_s / 3600.0,
+    )
 
 
 @contextlib.contextmanager

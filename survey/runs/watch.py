@@ -22,6 +22,7 @@ KEPT_FAILURES = 100
 """Failed stars of a shard that are kept with their words."""
 
 FETCH_FAULTS: Final = (
+    (re.compile(r"answered nobody|left alone"), "down"),
     (re.compile(r"the server answers (\d+)"), "http {}"),
     (re.compile(r"(?i)timed? ?out|still sending"), "timeout"),
     (re.compile(r"(?i)only \d+ of \d+ bytes|cut off|incomplete"), "truncated"),

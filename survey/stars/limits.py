@@ -234,25 +234,30 @@ class Limits:
 
     @contextmanager
     def asking(self, host: str) -> Iterator[None]:
-        permit = self._wait(host)
+        permit, wait_s = self._wait(host)
         try:
+            self._rest(wait_s)
             yield
         except BaseException as error:  # it goes on; what it was decides what is told
             self._tell(host, permit, outcome_of(error))
             raise
         self._tell(host, permit, outcome_of(None))
 
-    def _wait(self, host: str) -> str:
+    def _wait(self, host: str) -> tuple[str, float]:
+        """A permit, and how long it is until its time."""
         permit = str(next(self._numbers))
         while True:
             with self._lock:
                 reply = self._lines[host].ask(self._clock(), permit)
             if reply.reason is not None:
                 raise Down(reply.reason)
-            if reply.wait_s > 0:
-                self._sleep(reply.wait_s)
             if reply.granted:
-                return permit
+                return permit, reply.wait_s
+            self._rest(reply.wait_s)
+
+    def _rest(self, seconds: float) -> None:
+        if seconds > 0:
+            self._sleep(seconds)
 
     def _tell(self, host: str, permit: str, outcome: Outcome) -> None:
         with self._lock:

@@ -11,21 +11,24 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 import ray.util
 import yaml
 
+from survey.config import load
 from survey.runs import store
 from tests.heads import ROOT, Head, free_ports, running_head
 from tests.runs import fakes
 from tests.runs.driver import ADDRESS
-from tests.runs.test_chaos import COUNT, check
+from tests.runs.test_store import hashes
 
 pytestmark = pytest.mark.verify
 
 HEAD_ID = "f" * 51 + "00000"
 """The provider counts its machines up from here."""
 
+STARS = 120
 MACHINES = 3
 CORES = 2
 SEARCHERS = 5
@@ -124,7 +127,7 @@ def test_a_sweep_makes_a_cluster_grow_and_leaves_it_small(tmp_path: Path) -> Non
     with growing_cluster(tmp_path) as head:
         timeline = Timeline(head)
         assert timeline.look() == 1
-        command = [sys.executable, "-m", "tests.runs.driver", str(run), str(mirror), str(COUNT)]
+        command = [sys.executable, "-m", "tests.runs.driver", str(run), str(mirror), str(STARS)]
         command += ["run.shard_size=6", f"run.search_actors={SEARCHERS}"]
         driver = subprocess.Popen(command, cwd=ROOT, env=head.environment | {ADDRESS: head.address})
         try:
@@ -144,9 +147,21 @@ def test_a_sweep_makes_a_cluster_grow_and_leaves_it_small(tmp_path: Path) -> Non
     assert max(counts) == 1 + MACHINES
     top = counts.index(max(counts))
     assert counts == sorted(counts[:top]) + sorted(counts[top:], reverse=True), timeline.changes
-    check(run)
+    ids = pq.read_table(run / store.TARGETS).column("target_id").to_pylist()
+    assert ids == [target.target_id for target in fakes.targets(STARS)]
+    assert hashes(run) == undisturbed(tmp_path / "reference")
     telemetry = store.read_telemetry(store.load_run(run))
-    assert sorted(telemetry.column("target_id").to_pylist()) == sorted(t.target_id for t in fakes.targets(COUNT))
+    assert sorted(telemetry.column("target_id").to_pylist()) == sorted(t.target_id for t in fakes.targets(STARS))
+
+
+def undisturbed(root: Path) -> dict[str, str]:
+    """The bytes of the same run in this process."""
+    config = load(overrides=["run.shard_size=50"])
+    with store.open_run(root, config, fakes.targets(STARS)) as run:
+        for shard, table in store.todo(run).items():
+            store.commit(run, shard, fakes.described(table, config))
+        store.merge(run)
+    return hashes(root)
 
 
 def wait_for_work(head: Head, driver: subprocess.Popen[bytes], limit_s: float = 90.0) -> None:

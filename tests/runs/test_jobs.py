@@ -15,11 +15,9 @@ import pytest
 from survey.runs import recovery, store
 from survey.runs.watch import Watch
 from survey.stars.simulate import write_archive
-from tests.heads import RAY, ROOT, Head, free_ports, running_head
+from tests.heads import RAY, ROOT, Head, running_head
 from tests.runs import fakes
 from tests.runs.driver import ADDRESS
-
-__all__ = ["free_ports"]
 
 pytestmark = pytest.mark.verify
 

@@ -436,7 +436,10 @@ def test_a_plan_writes_nothing_and_knows_what_is_done(tmp_path: Path) -> None:
     plan = store.plan(tmp_path / "run", config, fakes.targets(30))
     assert (plan.targets, plan.targets_todo, plan.shards, plan.shards_done) == (30, 30, 3, 0)
     assert plan.gigabytes == pytest.approx(0.06)
-    assert plan.cost_usd == pytest.approx(2 * plan.hours)
+    assert plan.core_hours == pytest.approx(30 * store.SECONDS_PER_STAR["tess"] / 3600)
+    assert plan.cost_usd == pytest.approx(2 * plan.core_hours)
+    assert plan.hours is None
+    assert plan.fetch_hours == pytest.approx(30 / config.run.requests_per_s / 3600)
     assert not (tmp_path / "run").exists()
     with store.open_run(tmp_path / "run", config, fakes.targets(30)) as run:
         commit_all(run, shards=[1])
@@ -551,6 +554,7 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     # The servers of one process share what they hold.
     for path, method in (("moto-api/reset", "POST"), ("survey", "PUT")):
         urllib.request.urlopen(urllib.request.Request(f"http://{host}:{port}/{path}", method=method)).close()
+    monkeypatch.setattr(folders, "SETTLE_S", 0.0)
     yield "s3://survey"
     server.stop()
 
@@ -587,6 +591,17 @@ def test_an_object_store_has_a_lock_too(bucket: str, monkeypatch: pytest.MonkeyP
     with folders.locked(place):
         assert place.exists(folders.LOCK)
     assert not place.exists(folders.LOCK)
+
+
+def test_of_two_who_begin_at_once_on_an_object_store_the_last_has_it(
+    bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = folders.open_folder(f"{bucket}/run")
+    other = json.dumps({"pid": 7, "host": "elsewhere"}).encode()
+    monkeypatch.setattr(folders.time, "sleep", lambda seconds: place.write(folders.LOCK, other))
+    with pytest.raises(RunRefused, match="process 7 on elsewhere"), folders.locked(place):
+        pass
+    assert place.read(folders.LOCK).to_pybytes() == other
 
 
 def test_a_failed_upload_leaves_no_half_of_a_file(bucket: str) -> None:

@@ -143,7 +143,7 @@ class Reply:
 
 def make_client(examiner: Any, key: str | None = None, desk: Any = None, **settings: Any) -> Client:
     """A laptop's service unless told otherwise. key: one that the service knows, which goes along."""
-    told = Settings(**{"source": "demo", "laptop": True, **settings})
+    told = Settings(**{"source": "demo", "laptop": True, "wait_s": 600, **settings})
     return Client(make_api(told, examiner, desk or Desk(told)), key)
 
 

@@ -52,7 +52,7 @@ def stars(tmp_path_factory: pytest.TempPathFactory) -> Stars:
 @pytest.fixture(scope="session")
 def examiner(stars: Stars) -> Iterator[Examiner]:
     """A real one, over the simulated stars."""
-    settings = Settings(source=stars.source, overrides=QUICK, laptop=True)
+    settings = Settings(source=stars.source, overrides=QUICK, laptop=True, wait_s=600)
     made = Examiner(settings, Desk(settings))
     yield made
     made.close()
@@ -61,7 +61,7 @@ def examiner(stars: Stars) -> Iterator[Examiner]:
 @pytest.fixture(scope="module")
 def service(stars: Stars, examiner: Examiner) -> Iterator[Client]:
     """A whole service in this process."""
-    settings = Settings(source=stars.source, overrides=QUICK, laptop=True)
+    settings = Settings(source=stars.source, overrides=QUICK, laptop=True, wait_s=600)
     client = Client(make_api(settings, examiner, Desk(settings)))
     yield client
     client.close()

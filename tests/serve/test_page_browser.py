@@ -324,7 +324,7 @@ def test_two_fingers_zoom_and_one_scrolls(visit: Open, site: Site, known: dict[s
     fingers("touchMove", 0.5)
     fingers("touchEnd")
     assert seen.view()[0] > near[0]
-    seen.page.locator("#light .whole").tap()
+    seen.page.locator("#light .whole").click()
     seen.wait_for("#light:not(.zoomed)")
     assert seen.view() == whole
 
