@@ -272,7 +272,7 @@ def render(figures: list[Figures]) -> str:
     return (
         "## A sector through the run folder\n\n"
         "No light curves: rows as the stages make them, 15% of the stars with one to three signals. From the list of\n"
-        "stars to the manifest, commits shard by shard, opened again with one shard missing, the merge, and its status.\n"
+        "stars to the manifest, commits one by one, opened again with one shard missing, the merge, and its status.\n"
         "Each step is a process of its own, and its seconds hold the start of that process.\n\n"
         "| stars | shards | manifest (MB) | to the manifest (s) | a commit (ms) | opened again (s) | merge (s) "
         "| status (s) |\n"

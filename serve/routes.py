@@ -319,6 +319,7 @@ def _open_routes(service: Service, *, key_needed: bool) -> APIRouter:
             "key_needed": key_needed,
             "run": service.settings.run is not None,
             "version": version("transit-survey"),
+            "examples": service.settings.examples,
         }
         return JSONResponse(about, 200 if reason is None else 503)
 

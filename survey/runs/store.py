@@ -77,8 +77,8 @@ RETENTION_HOURS = (1.0, 2.0, 3.0, 6.0, 12.0, 24.0)
 FILE_MB = {"tess": 2.0, "kepler": 0.5, "k2": 0.4}
 """Typical size of one light-curve file."""
 
-SECONDS_PER_STAR = {"tess": 0.1, "kepler": 5.0, "k2": 0.3}
-"""Time of one core for a star, where the run has not measured its own: an order of magnitude."""
+SECONDS_PER_STAR = {"tess": 0.07, "kepler": 5.0, "k2": 0.3}
+"""Time of one core for a star: of a TESS sector at two minutes (BENCHMARKS.md), else an order of magnitude."""
 
 _PART = re.compile(r"part-(\d{5,})(?:-v(\d+))?\.parquet")
 

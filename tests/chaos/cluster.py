@@ -25,8 +25,8 @@ SETTINGS = {
     "RAY_enable_worker_prestart": "0",
     # A dead node is missed within seconds; a slow one is given time.
     "RAY_health_check_period_ms": "1000",
-    "RAY_health_check_timeout_ms": "10000",
-    "RAY_health_check_failure_threshold": "3",
+    "RAY_health_check_timeout_ms": "60000",
+    "RAY_health_check_failure_threshold": "5",
 }
 
 

@@ -90,8 +90,15 @@ def test_the_calls_of_a_commit_are_seen(scene: Scene) -> None:
         assert list(dict.fromkeys(kinds)) == ["open", "write", "fsync", "close", "replace"]
         place = scene.calls.index(f"replace {part}")
         assert scene.calls[place + 1 : place + 4] == [f"open {table}", f"fsync {table}", f"close {table}"]
-    kinds = Counter(call.split()[0] for call in scene.calls)
-    assert kinds.keys() == {"open", "write", "fsync", "close", "replace", "mkdir", "ftruncate"}
+    assert {call.split()[0] for call in scene.calls} == {
+        "open",
+        "write",
+        "fsync",
+        "close",
+        "replace",
+        "mkdir",
+        "ftruncate",
+    }
 
 
 def find_wrong(scene: Scene, root: Path, way: Way, status: int) -> Iterator[str]:

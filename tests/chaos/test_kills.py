@@ -97,14 +97,20 @@ class Sweep:
     def at_work(self) -> list[tuple[int, str]]:
         """Process and mark of every stage under way."""
         found = ((int(mark.name.partition("-")[0]), mark.name) for mark in self.marks.iterdir())
-        return sorted((pid, name) for pid, name in found if is_alive(pid))
+        return sorted((pid, name) for pid, name in found if is_of(self.marks / name, pid))
+
+
+def is_of(mark: Path, pid: int) -> bool:
+    """Whether the process that made the mark lives, and not another one that got its number."""
+    with contextlib.suppress(FileNotFoundError, psutil.NoSuchProcess):
+        return is_alive(pid) and psutil.Process(pid).create_time() < mark.stat().st_mtime + 1
+    return False
 
 
 def is_alive(pid: int) -> bool:
-    try:
+    with contextlib.suppress(psutil.NoSuchProcess):
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
+    return False
 
 
 @contextlib.contextmanager

@@ -114,7 +114,7 @@ class Timeline:
             print("nodes:", self.changes[-1])
         return count
 
-    def wait(self, count: int, limit_s: float = 240.0) -> None:
+    def wait(self, count: int, limit_s: float = 400.0) -> None:
         begin = time.monotonic()
         while self.look() != count:
             assert time.monotonic() - begin < limit_s, self.changes
@@ -164,7 +164,7 @@ def undisturbed(root: Path) -> dict[str, str]:
     return hashes(root)
 
 
-def wait_for_work(head: Head, driver: subprocess.Popen[bytes], limit_s: float = 90.0) -> None:
+def wait_for_work(head: Head, driver: subprocess.Popen[bytes], limit_s: float = 200.0) -> None:
     """Until actors of the stream stand on every machine; none may stand on the head."""
     begin, places = time.monotonic(), set[str]()
     while len(places) < MACHINES:

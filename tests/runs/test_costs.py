@@ -34,12 +34,12 @@ def test_what_is_no_list_of_prices_is_refused(tmp_path: Path, text: str) -> None
 
 def test_a_dry_run_says_hours_and_cost(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "list.txt").write_text("\n".join(f"TIC {number}" for number in range(1, 3_601)))
-    (tmp_path / "nodes.toml").write_text('as_of = "today"\n[[node]]\nname = "mine"\ncores = 4\nusd_per_hour = 2\n')
+    (tmp_path / "nodes.toml").write_text('as_of = "today"\n[[node]]\nname = "mine"\ncores = 4\nusd_per_hour = 4\n')
     asked = ["sweep", "--targets", str(tmp_path / "list.txt"), "--sector", "15", "--dry-run"]
     assert main([*asked, "--nodes", str(tmp_path / "nodes.toml"), "--out", str(tmp_path / "run")]) == 0
     said = capsys.readouterr().out
     [row] = [line.split() for line in said.splitlines() if line.startswith("mine")]
-    assert row == ["mine", "4", "2.000", "0.03", "0.05"], "3,600 stars of 0.1 s: a tenth of an hour of one core"
+    assert row == ["mine", "4", "4.000", "0.02", "0.07"], "3,600 stars of 0.07 s each"
     assert "prices of today" in said
     assert "not faster than 6 min" in said
     assert not (tmp_path / "run").exists()

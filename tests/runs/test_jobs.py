@@ -105,7 +105,7 @@ def test_rays_port_tells_how_a_sweep_goes(head: Head, tmp_path: Path) -> None:
         assert store.load_run(run).record["sessions"][-1]["dashboard"] == head.url.removeprefix("http://")
     finally:
         gate.touch()
-        code = sweep.wait(180)
+        code = sweep.wait(400)
     assert code == 0
 
 
@@ -123,7 +123,7 @@ def metric(head: Head, name: str, run: Path) -> dict[str, float]:
     return found
 
 
-def while_running(sweep: subprocess.Popen[bytes], done: Callable[[], bool], limit_s: float = 180.0) -> None:
+def while_running(sweep: subprocess.Popen[bytes], done: Callable[[], bool], limit_s: float = 400.0) -> None:
     deadline = time.monotonic() + limit_s
     while not done():
         assert sweep.poll() is None
@@ -150,7 +150,7 @@ def state(head: Head, job: str) -> str:
     return str(head.ask(f"/api/jobs/{job}")["status"])
 
 
-def wait_until(done: Callable[[], bool], head: Head, job: str, limit_s: float = 180.0) -> None:
+def wait_until(done: Callable[[], bool], head: Head, job: str, limit_s: float = 400.0) -> None:
     deadline = time.monotonic() + limit_s
     while not done():
         said = head.ask(f"/api/jobs/{job}/logs")["logs"]
@@ -169,7 +169,7 @@ def test_a_client_of_a_cluster_keeps_the_run_folder(head: Head, archive_here: Pa
 
 def run_when_ready(command: list[str], folder: Path, head: Head, unready: str) -> None:
     """A head answers before its agent takes jobs, and before its servers for clients stay up: it says to try again."""
-    deadline = time.monotonic() + 180
+    deadline = time.monotonic() + 400
     done = subprocess.run(command, cwd=folder, env=head.environment, capture_output=True, text=True)
     while done.returncode and unready in done.stdout + done.stderr and time.monotonic() < deadline:
         time.sleep(2)

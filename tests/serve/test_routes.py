@@ -77,7 +77,7 @@ def test_a_star_has_the_same_numbers_whoever_is_in_its_batch(stars, monkeypatch)
     source = open_source(stars.source, Config())
     wide = configs.load(overrides=QUICK)
     narrow = configs.change(wide, ["search.period_max=5.5"])
-    asked = [("planets", wide), ("quiet", wide), ("planets", wide), ("kepler_planet", wide), ("planets", narrow)]
+    asked = [("planets", wide), ("quiet", wide), ("planets", wide), ("empty", wide), ("planets", narrow)]
     steps, tables = Steps(), []
     for kind, config in asked:
         tables.append(STAGES[0].make(config, source)(targets_table([parse_target(stars.names[kind])])))
@@ -110,15 +110,13 @@ def count_rows(stage, sizes):
 
 def test_period_ranges_and_observations_are_those_asked_for(service, stars):
     name = stars.names["kepler_planet"]
-    whole = service.post("/v1/score", json={"target": name, "observations": None}).json()["row"]
     some = service.post("/v1/score", json={"target": name, "observations": [3, 2, 2], "period_min": 1.5}).json()["row"]
     same = service.get(address(name) + "?observations=2-3&period_min=1.5").json()["row"]
     assert some == same
     assert {product["observation"] for product in some["products"]} == {2, 3}
-    assert len(whole["products"]) > 2
     assert all(tce["period"] is None or tce["period"] >= 1.5 for tce in some["tces"])
-    for given in ({"period_min": 3.0, "period_max": 3.0000001}, {"period_min": 5.9}):
-        assert service.post("/v1/score", json={"target": name, **given}).status_code == 200
+    narrow = {"target": stars.names["quiet"], "period_min": 3.0, "period_max": 3.0000001}
+    assert service.post("/v1/score", json=narrow).status_code == 200
     message = fault(service.get(address(name) + "?period_min=900"), 422, "invalid")
     assert "period_min" in message
 
@@ -138,6 +136,7 @@ def test_an_answer_says_where_its_numbers_come_from(scored, stars):
     assert len(found["plot"]["signals"]) == len(found["row"]["tces"])
 
 
+@pytest.mark.verify
 def test_a_sheet_is_a_picture(service, stars):
     response = service.get(address(stars.names["planets"]) + "?format=png&tce=1")
     assert response.headers["content-type"] == "image/png"
