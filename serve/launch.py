@@ -1,6 +1,7 @@
 """The service on one machine, with a Ray of its own, until it is told to end."""
 
 import contextlib
+import io
 import logging
 import signal
 import socket
@@ -11,6 +12,7 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Final
 
+import ray
 from ray import serve
 from ray.serve.config import HTTPOptions, ProxyLocation
 
@@ -49,10 +51,15 @@ def serve_here(settings: Settings, host: str, port: int, on_ready: Callable[[str
             if not end.is_set():
                 on_ready(address)
             end.wait()
+            # Replicas finish what they do while the proxy still passes answers on; a shutdown ends both at once.
+            serve.delete(NAME)
         except RuntimeError as error:
             raise SurveyError(f"the service did not start: {str(error).splitlines()[0]}") from error
         finally:
-            serve.shutdown()
+            # On stdout Ray would wonder that its controller ends before it has answered.
+            with contextlib.redirect_stdout(io.StringIO()):
+                serve.shutdown()
+                ray.shutdown()
 
 
 def _check_port(host: str, port: int) -> int:

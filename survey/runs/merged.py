@@ -1,11 +1,12 @@
 """Tables of a whole run that fit no memory: written in groups of rows, and put aside on a disk in between."""
 
+import contextlib
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -66,6 +67,7 @@ class Spool:
     def __init__(self, kind: pa.Schema) -> None:
         self._kind = kind
         self._waiting: list[pa.Table] = []
+        self._lengths: list[int] = []
 
     def __enter__(self) -> Self:
         self._folder = tempfile.TemporaryDirectory(prefix="survey-signals-")
@@ -84,33 +86,37 @@ class Spool:
 
     def _flush(self) -> None:
         rows = pa.concat_tables([self._kind.empty_table(), *self._waiting]).combine_chunks()
-        self._writer.write_table(rows)
+        if len(rows):
+            self._writer.write_table(rows)
+            self._lengths.append(len(rows))
         self._waiting = []
 
     def columns(self, names: Sequence[str]) -> pa.Table:
         """Some columns of all rows, in memory. Nothing can be added any more."""
-        kind = pa.schema([self._kind.field(name) for name in names])
-        parts = [batch.select(list(names)) for batch in self._batches()]
-        return pa.Table.from_batches(parts, kind).combine_chunks()
+        with self._reading(sorted(map(self._kind.get_field_index, names))) as reader:
+            return reader.read_all().select(list(names)).combine_chunks()
 
     def take(self, places: NDArray[np.int64], rows: int) -> Iterator[pa.Table]:
         """The rows at those places, in their order, so many at a time. Nothing can be added any more."""
-        batches = self._batches()
-        starts = np.cumsum([0, *map(len, batches)])
-        for first in range(0, len(places), rows):
-            yield _gather(batches, starts, places[first : first + rows])
+        with self._reading() as reader:
+            starts = np.cumsum([0, *self._lengths])
+            for first in range(0, len(places), rows):
+                yield _gather(reader, starts, places[first : first + rows])
 
-    def _batches(self) -> list[pa.RecordBatch]:
-        """All rows, left on the disk."""
-        if self._waiting:
-            self._flush()
+    @contextlib.contextmanager
+    def _reading(self, fields: list[int] | None = None) -> Iterator[Any]:
+        """The file, of which no more is in memory than what is asked for."""
+        self._flush()
         self._writer.close()
-        reader = pa.ipc.open_file(pa.memory_map(self._path))
-        return [reader.get_batch(k) for k in range(reader.num_record_batches)]
+        with pa.OSFile(self._path) as file:
+            yield pa.ipc.open_file(file, options=pa.ipc.IpcReadOptions(included_fields=fields))
 
 
-def _gather(batches: Sequence[pa.RecordBatch], starts: NDArray[np.int64], places: NDArray[np.int64]) -> pa.Table:
+def _gather(reader: Any, starts: NDArray[np.int64], places: NDArray[np.int64]) -> pa.Table:
     owners = np.searchsorted(starts, places, side="right") - 1
     order = np.argsort(owners, kind="stable")
-    parts = [batches[owner].take(pa.array(places[owners == owner] - starts[owner])) for owner in np.unique(owners)]
+    parts = [
+        reader.get_batch(int(owner)).take(pa.array(places[owners == owner] - starts[owner]))
+        for owner in np.unique(owners)
+    ]
     return pa.Table.from_batches(parts).combine_chunks().take(np.argsort(order, kind="stable"))

@@ -59,7 +59,7 @@ MISSIONS: Final[dict[str, Mission]] = {
 MISSION_OF_PREFIX: Final[dict[str, Mission]] = {mission.prefix: mission for mission in MISSIONS.values()}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Target:
     """One star of one mission; `observations` are the sectors, quarters or campaigns asked for, empty for all."""
 

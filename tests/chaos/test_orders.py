@@ -12,7 +12,12 @@ from tests.chaos.ledger import Ledger
 from tests.chaos.scale import SEED
 from tests.chaos.stars import QUICK, check_run, targets_of
 
-pytestmark = [pytest.mark.verify, pytest.mark.chaos, pytest.mark.timeout(3600)]
+pytestmark = [
+    pytest.mark.verify,
+    pytest.mark.chaos,
+    pytest.mark.timeout(3600),
+    pytest.mark.filterwarnings(r"ignore::DeprecationWarning:ray\..*", r"ignore::FutureWarning:ray\..*"),
+]
 
 WORKERS = (1, 2, 4)
 

@@ -50,19 +50,27 @@ def stars(tmp_path_factory: pytest.TempPathFactory) -> Stars:
 
 
 @pytest.fixture(scope="session")
-def examiner(stars: Stars) -> Iterator[Examiner]:
+def settings(stars: Stars) -> Settings:
+    return Settings(source=stars.source, overrides=QUICK, laptop=True, wait_s=600)
+
+
+@pytest.fixture(scope="session")
+def desk(settings: Settings) -> Desk:
+    return Desk(settings)
+
+
+@pytest.fixture(scope="session")
+def examiner(settings: Settings, desk: Desk) -> Iterator[Examiner]:
     """A real one, over the simulated stars."""
-    settings = Settings(source=stars.source, overrides=QUICK, laptop=True, wait_s=600)
-    made = Examiner(settings, Desk(settings))
+    made = Examiner(settings, desk)
     yield made
     made.close()
 
 
 @pytest.fixture(scope="module")
-def service(stars: Stars, examiner: Examiner) -> Iterator[Client]:
+def service(settings: Settings, desk: Desk, examiner: Examiner) -> Iterator[Client]:
     """A whole service in this process."""
-    settings = Settings(source=stars.source, overrides=QUICK, laptop=True, wait_s=600)
-    client = Client(make_api(settings, examiner, Desk(settings)))
+    client = Client(make_api(settings, examiner, desk))
     yield client
     client.close()
 

@@ -14,7 +14,7 @@ from tests.serve.conftest import QUICK, Stars
 from tests.serve.hostile import NAMES, REFUSED, STRANGE, light_text
 
 ROUTES = {"/v1/score/file": "file", "/v1/anomalies": "file", "/v1/train/anomaly": "files"}
-AT_ALL_ROUTES = ("gzip bomb", "more rows than bytes", "pickle", "no times", "empty")
+AT_ALL_ROUTES = ("truncated gzip", "more rows than bytes", "pickle", "no times", "empty")
 """Files that are sent on every run; the rest is for the long tests."""
 
 
