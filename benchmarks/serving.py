@@ -238,9 +238,9 @@ def render(figures: dict[str, Any]) -> str:
     first, low, high = overload["memory_gb"]
     return (
         "## The service\n\n"
-        f"`survey serve` with {figures['workers']} examiners over {STARS} simulated two-minute light curves, all models;\n"
-        "clients on the same machine, each asking again as soon as it is answered. *against one core*: stars a\n"
-        f"second over those of `examine` in one process, one by one, {alone:.0f} ms a star.\n\n"
+        f"`survey serve` with {figures['workers']} examiners over {STARS} simulated two-minute light curves, all\n"
+        "models; clients on the same machine, each asking again as soon as it is answered. *against one core*:\n"
+        f"stars a second over those of `examine` in one process, one by one, {alone:.0f} ms a star.\n\n"
         "| asked for | clients | answers/s | median (ms) | p99 (ms) | against one core | status |\n"
         f"|---|---|---|---|---|---|---|\n{rows}\n\n"
         f"**An examiner killed** while 8 clients ask for a minute: {_codes(killed['codes'])}; as many examiners\n"
