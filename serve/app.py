@@ -6,6 +6,7 @@
 `serve deploy serve/deploy.yaml` calls `build` with the file's args, `survey serve` with what the command line says.
 """
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
 from typing import Any, Final
@@ -96,7 +97,12 @@ class DeskReplica(Desk):
 
 async def _train_elsewhere(*arguments: Any) -> Trained:
     task = ray.remote(num_cpus=1, max_retries=1, runtime_env={"env_vars": WORKER_ENVIRONMENT})(train_detector)
-    return await task.remote(*arguments)
+    trained = task.remote(*arguments)
+    try:
+        return await trained
+    except asyncio.CancelledError:
+        ray.cancel(trained, force=True)
+        raise
 
 
 class ExaminerReplica:
