@@ -27,6 +27,7 @@ from serve.reader import Limits, UploadReader
 from serve.refusals import Refusal
 from serve.settings import Settings
 from survey import config as configs
+from survey import schema
 from survey.config import Config
 from survey.errors import FetchFailed, StarError, UsageError
 from survey.learning.anomaly import load_detector
@@ -173,7 +174,7 @@ class Examiner:
         row = rows_of(table)[0]
         self._check_row(row, question)
         if isinstance(question, LightQuestion):
-            yield Answer(200, ARROW, pack(table), row["status"])
+            yield Answer(200, ARROW, schema.pack(table), row["status"])
             return
         yield "answer"
         yield await self._reply(row, case, config, question, model, begin)
@@ -289,15 +290,6 @@ class Examiner:
         if question.sheet:
             return Answer(200, PNG, answers.sheet_png(row, config, question.tce, centres), status)
         return Answer(200, JSON, answers.score_answer(row, config, plot=question.plot, **about), status)
-
-
-def pack(table: pa.Table) -> bytes:
-    """As an Arrow stream."""
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, table.schema) as writer:
-        writer.write_table(table)
-    packed: bytes = sink.getvalue().to_pybytes()
-    return packed
 
 
 def _ask_source(stage: Stage, config: Config, source: Source, table: pa.Table) -> pa.Table:

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-
 from serve import answers
 from serve.settings import Settings
 from survey import config as configs
+from survey import schema
 from survey.learning.anomaly import train_anomaly_detector
 from survey.runs.lights import light_of
 from survey.runs.stages import rows_of
@@ -33,7 +32,7 @@ def train_detector(
     UsageError for too little light.
     """
     config = configs.change(settings.read_config(), overrides).anomaly
-    rows = [rows_of(pa.ipc.open_stream(one).read_all())[0] for one in packed]
+    rows = [rows_of(schema.unpack(one))[0] for one in packed]
     lights = [light_of(row) for row in rows] if simulated is None else simulated
     with tempfile.TemporaryDirectory() as folder:
         made = Path(folder, name)

@@ -398,6 +398,19 @@ def rows_table(rows: Iterable[Mapping[str, Any]], schema: pa.Schema) -> pa.Table
     return pa.Table.from_arrays(columns, schema=schema)
 
 
+def pack(table: pa.Table) -> bytes:
+    """As an Arrow stream, which `unpack` opens."""
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    packed: bytes = sink.getvalue().to_pybytes()
+    return packed
+
+
+def unpack(packed: bytes | pa.Buffer) -> pa.Table:
+    return pa.ipc.open_stream(packed).read_all()
+
+
 def _column(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
     if pa.types.is_list(kind) and any(isinstance(value, np.ndarray) for value in values):
         return series_array(values, kind)

@@ -264,7 +264,7 @@ def build(
     Every operator has resources of its own, so that Ray does not fuse a fetch into a search.
     """
     _configure(config)
-    items = [{"shard": shard, "payload": _to_ipc(table)} for shard, table in missing.items()]
+    items = [{"shard": shard, "payload": schema.pack(table)} for shard, table in missing.items()]
     dataset = ray.data.from_items(items, override_num_blocks=len(items))
     groups = group_stages(stages, config, len(items))
     for k, (group, resources) in enumerate(groups):
@@ -341,18 +341,10 @@ class Worker:
             table = step(table)
         if self.last:
             table = table.drop_columns([name for name in schema.SERIES_COLUMNS if name in table.column_names])
-        return pa.Table.from_pydict({"shard": [shard], "payload": [_to_ipc(table)]}, schema=SHARD)
-
-
-def _to_ipc(table: pa.Table) -> bytes:
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, table.schema) as writer:
-        writer.write_table(table)
-    data: bytes = sink.getvalue().to_pybytes()
-    return data
+        return pa.Table.from_pydict({"shard": [shard], "payload": [schema.pack(table)]}, schema=SHARD)
 
 
 def unpack(batch: pa.Table) -> tuple[int, pa.Table]:
     """Number and table of the shard in a batch of one row."""
     payload = batch.column("payload")[0].as_buffer()
-    return batch.column("shard")[0].as_py(), pa.ipc.open_stream(payload).read_all()
+    return batch.column("shard")[0].as_py(), schema.unpack(payload)

@@ -9,11 +9,11 @@ import pytest
 from serve import desk as desks
 from serve.cases import JSON, Answer
 from serve.desk import Desk
-from serve.examiner import pack
 from serve.refusals import Refusal
 from serve.settings import Settings
 from serve.training import Trained
 from survey.errors import UsageError
+from survey.schema import pack, unpack
 
 DONE = Answer(200, JSON, b'{"a":1}', "ok")
 
@@ -207,4 +207,4 @@ def test_the_oldest_detectors_make_room(tmp_path, monkeypatch, plain_words):
 
 def test_a_table_goes_through_bytes_unchanged():
     table = pa.table({"flux": pa.array([[1.5, None], []], pa.list_(pa.float32())), "n": [1, 2]})
-    assert pa.ipc.open_stream(pack(table)).read_all().equals(table)
+    assert unpack(pack(table)).equals(table)

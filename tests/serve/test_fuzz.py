@@ -21,7 +21,7 @@ from serve import desk as desks
 from serve.answers import bodies
 from serve.cases import JSON, PNG, AnomalyQuestion, Answer, LightQuestion
 from serve.desk import Desk
-from serve.examiner import Examiner, pack
+from serve.examiner import Examiner
 from serve.refusals import CODES, Refusal
 from serve.routes import make_api
 from serve.settings import KEYS, Settings
@@ -29,6 +29,7 @@ from serve.training import Trained
 from survey import config as configs
 from survey.learning.artifact import find_artifact
 from survey.runs.stages import examine, rows_of
+from survey.schema import pack
 from survey.stars.sources import open_source
 from survey.stars.targets import parse_target
 from tests.serve.asking import Client
