@@ -261,14 +261,20 @@ def test_an_interruption_ends_with_130_and_resumes(mirror: Mirror, tmp_path: Pat
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interruption_that_compiled_code_swallows_is_heeded_later(number: signal.Signals) -> None:
-    usual = signal.getsignal(number)
-    with interruption_kept() as heed:
-        heed()
-        with contextlib.suppress(KeyboardInterrupt):
-            signal.raise_signal(number)
-        with pytest.raises(KeyboardInterrupt):
+    def end_at_once(number: int, frame: object) -> None:
+        raise SystemExit(number)
+
+    usual = signal.signal(number, end_at_once)
+    try:
+        with interruption_kept() as heed:
             heed()
-    assert signal.getsignal(number) is usual
+            with contextlib.suppress(KeyboardInterrupt):
+                signal.raise_signal(number)
+            with pytest.raises(KeyboardInterrupt):
+                heed()
+        assert signal.getsignal(number) is end_at_once
+    finally:
+        signal.signal(number, usual)
 
 
 def test_status_counts_and_explains(swept: tuple[Path, Said], survey: Callable[..., Said]) -> None:
