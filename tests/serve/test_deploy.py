@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 import yaml
@@ -19,6 +20,7 @@ from survey.stars.simulate import write_archive
 from tests.heads import ROOT, Head, free_ports, running_head
 
 DEPLOY = ROOT / "serve" / "deploy.yaml"
+TESS, KEPLER = "TIC 900000001", "KIC 90000002"
 SERVE = str(Path(sys.executable).with_name("serve"))
 
 
@@ -54,12 +56,13 @@ class Deployed:
 @pytest.fixture(scope="module")
 def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
     folder = tmp_path_factory.mktemp("deployed")
-    write_archive(folder / "mirror", n_stars=3, seed=5)
+    write_archive(folder / "mirror", kinds=["planets", "kepler_planet"], seed=5)
     port, key = free_ports(1)[0], secrets.token_hex(16)
     told = yaml.safe_load(DEPLOY.read_text())
     told["http_options"]["port"] = port
-    args = {"source": f"mirror:{folder / 'mirror'}", "cache": None, "overrides": ["search.period_max=6"]}
-    told["applications"][0]["args"] |= args | {"most_examiners": 1}
+    args = {"source": f"mirror:{folder / 'mirror'}", "cache": None, "overrides": ["search.period_max=12"]}
+    missions = {"kepler": ["score.vetting=none"]}
+    told["applications"][0]["args"] |= args | {"most_examiners": 2, "missions": missions}
     (folder / "deploy.yaml").write_text(yaml.safe_dump(told))
     with running_head(environment={"SURVEY_API_KEYS": key, "PYTHONPATH": str(ROOT)}) as head:
         command = [SERVE, "deploy", "--address", head.url, str(folder / "deploy.yaml")]
@@ -81,7 +84,7 @@ def _is_ready(service: Deployed) -> bool:
 
 @pytest.mark.verify
 def test_two_fronts_answer_who_has_the_key(deployed: Deployed) -> None:
-    target = "/v1/score/TIC%20900000001"
+    target = f"/v1/score/{quote(TESS)}"
     assert deployed.ask(target, None)[0] == 401
     assert deployed.ask(target, secrets.token_hex(16))[0] == 401
     code, answer = deployed.ask(target, deployed.key)
@@ -89,12 +92,27 @@ def test_two_fronts_answer_who_has_the_key(deployed: Deployed) -> None:
     assert answer["row"]["tces"]
     deployments = deployed.head.ask("/api/serve/applications/")["applications"]["survey"]["deployments"]
     running = {name: [one["state"] for one in told["replicas"]] for name, told in deployments.items()}
-    assert running == {"Front": ["RUNNING"] * 2, "Examiner": ["RUNNING"], "Desk": ["RUNNING"]}
+    assert running["Front"] == ["RUNNING"] * 2
+    assert running["Desk"] == ["RUNNING"]
+    scaling = deployments["Examiner"]["deployment_config"]["autoscaling_config"]
+    assert (scaling["min_replicas"], scaling["max_replicas"]) == (1, 2)
+
+
+@pytest.mark.verify
+def test_a_mission_has_models_of_its_own(deployed: Deployed) -> None:
+    used = {}
+    for star in (TESS, KEPLER):
+        code, answer = deployed.ask(f"/v1/score/{quote(star)}", deployed.key)
+        assert code == 200
+        used[star] = {model["name"] for model in answer["row"]["models"]}
+        assert "triage" in used[star]
+    assert "vetting" in used[TESS]
+    assert "vetting" not in used[KEPLER]
 
 
 @pytest.mark.verify
 def test_a_job_can_be_asked_for_at_either_front(deployed: Deployed) -> None:
-    code, job = deployed.ask("/v1/score/TIC%20900000002?wait=0", deployed.key)
+    code, job = deployed.ask(f"/v1/score/{quote(TESS)}?wait=0", deployed.key)
     assert code == 202
     deadline = time.monotonic() + 60
     while job["state"] == "running":
@@ -102,4 +120,4 @@ def test_a_job_can_be_asked_for_at_either_front(deployed: Deployed) -> None:
         time.sleep(0.2)
         code, job = deployed.ask(job["status_url"], deployed.key)
         assert code == 200
-    assert job["result"]["target_id"] == "TIC 900000002"
+    assert job["result"]["target_id"] == TESS
