@@ -552,12 +552,12 @@ def test_jobs_are_followed_and_cancelled(visit: Open, site: Site, known: dict[st
 
 def test_a_busy_service_is_asked_again_when_it_says(visit: Open, site: Site, known: dict[str, Any]) -> None:
     seen = visit()
-    answers = iter([refuse(429, "busy", "come back later", **{"Retry-After": "1"})])
+    answers = iter([refuse(429, "busy", "come back later", **{"Retry-After": "3"})])
     given = {"json": known["quiet"]}
     seen.page.route("**/v1/score", lambda route: route.fulfill(**next(answers, given)))
     seen.page.locator("#star").fill(site.stars["quiet"])
     seen.page.keyboard.press("Enter")
-    seen.wait_for("#working-words", has_text="The service is busy: asking again in 1 s")
+    seen.wait_for("#working-words", has_text="The service is busy: asking again in 3 s")
     seen.wait_for("#result")
     assert len(seen.posts("/v1/score")) == 2
 
