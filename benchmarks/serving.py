@@ -248,8 +248,8 @@ def render(figures: dict[str, Any]) -> str:
         f"**An examiner killed** while 8 clients ask for a minute: {_codes(killed['codes'])}; as many examiners\n"
         f"again after {killed['restarted_s']} s, and never {killed['longest_pause_s']} s without an answer.\n\n"
         f"**Four times what it can do**, {overload['asked_per_s']} requests/s for {OVERLOAD_S:.0f} s, was asked for;\n"
-        f"clients that share the cores with the service sent and received {total:,} requests in {seconds:.0f} s, that is\n"
-        f"{total / seconds:.0f}/s: {_codes(overload['codes'])}; median {overload['p50_ms']:,} ms,\n"
+        f"clients that share the cores with the service sent and received {total:,} requests in\n"
+        f"{seconds:.0f} s, {total / seconds:.0f}/s: {_codes(overload['codes'])}; median {overload['p50_ms']:,} ms,\n"
         f"p99 {overload['p99_ms']:,} ms (time-out {1e3 * TIMEOUT_S:,.0f} ms); memory {first:.2f} GB before,\n"
         f"{low:.2f} to {high:.2f} GB in the last two thirds.\n"
     )
