@@ -29,7 +29,7 @@ def test_injected_transits_have_the_snr_they_are_said_to_have(seed: int) -> None
 
 
 @given(
-    st.floats(0.6, 12.0),
+    st.floats(1.2, 12.0),
     st.floats(0.0, 1.0),
     st.sampled_from([0.5, 1.0, 2.0]),
     st.integers(0, 5),
