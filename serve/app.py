@@ -21,7 +21,7 @@ from ray.serve.handle import DeploymentHandle
 from serve.cases import AnomalyQuestion, Answer, Case, Job, Question
 from serve.desk import Desk
 from serve.examiner import OWN, Examiner, Part
-from serve.refusals import Refusal
+from serve.refusals import DEFECT, Refusal
 from serve.routes import make_api
 from serve.settings import Settings
 from serve.training import Trained, train_detector
@@ -174,7 +174,7 @@ class RemoteExaminer:
                 raise Refusal("busy", "all examiners are busy: come back later", self._retry_s) from None
             except RayTaskError:
                 log.exception("request %s failed", question.request_id)
-                raise Refusal("failed", "a defect of the service; it has been logged") from None
+                raise Refusal("failed", DEFECT) from None
             except (RayError, DeploymentUnavailableError):
                 if attempt == ATTEMPTS:
                     raise Refusal("not_ready", "the examiner died: ask again", self._retry_s) from None

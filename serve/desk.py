@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from serve import answers
 from serve.cases import JSON, Answer, Job
-from serve.refusals import Refusal
+from serve.refusals import DEFECT, Refusal
 from serve.settings import Settings
 from serve.training import Trained, train_detector
 from survey.errors import UsageError
@@ -141,9 +141,9 @@ class Desk:
             await self.close(job, None, str(error))
         except TimeoutError:
             await self.close(job, None, f"not done after {self._settings.job_s:g} s")
-        except Exception:
+        except Exception:  # it is logged, and whoever waits for the job is told
             log.exception("%s failed", job)
-            await self.close(job, None, "a defect of the service; it has been logged")
+            await self.close(job, None, DEFECT)
         finally:
             alive.cancel()
 

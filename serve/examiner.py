@@ -24,7 +24,7 @@ import pyarrow as pa
 from serve import answers
 from serve.cases import ARROW, JSON, PNG, AnomalyQuestion, Answer, Case, Desk, LightQuestion, Question, ScoreQuestion
 from serve.reader import Limits, UploadReader
-from serve.refusals import Refusal
+from serve.refusals import DEFECT, Refusal
 from serve.settings import Settings
 from survey import config as configs
 from survey import schema
@@ -240,7 +240,7 @@ class Examiner:
         if status == "failed":
             details = [entry["traceback"] for entry in row["trace"] if entry["traceback"]]
             log.error("request %s: %s failed: %s", question.request_id, row["target_id"], "\n".join(details) or error)
-            raise Refusal("failed", f"{row['target_id']}: a defect of the service; it has been logged")
+            raise Refusal("failed", f"{row['target_id']}: {DEFECT}")
         if status != "ok" and not (isinstance(question, ScoreQuestion) and not question.sheet):
             raise Refusal("not_found" if status == "no_data" else "invalid", error)
 

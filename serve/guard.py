@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from serve.refusals import Refusal, error_body
+from serve.refusals import DEFECT, Refusal, error_body
 
 log = logging.getLogger("survey.serve")
 
@@ -174,7 +174,7 @@ class Guard:
             # The client sees that it was us and how to name it; what happened stands in the log alone.
             log.exception("request %s failed", request_id)
             if not began:
-                await refuse(answer, Refusal("failed", "a defect of the service; it has been logged"), request_id)
+                await refuse(answer, Refusal("failed", DEFECT), request_id)
         finally:
             route = getattr(scope.get("route"), "path", "other")
             self._metrics.end(route, status, time.perf_counter() - begin)

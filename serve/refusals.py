@@ -21,6 +21,9 @@ CODES: Final = {
 """Words of errors and their HTTP status; every error of the service carries one of them."""
 
 
+DEFECT: Final = "a defect of the service; it has been logged"
+
+
 class Refusal(HTTPException):
     """A request that gets an error for an answer. word: one of CODES; after: seconds until it may come again."""
 

@@ -34,7 +34,7 @@ from serve.answers import forms
 from serve.cases import JSON, AnomalyQuestion, Answer, Case, Desk, Examiner, Job, LightQuestion, Question, ScoreQuestion
 from serve.guard import Asgi, Guard, Metrics, Rules
 from serve.reader import Upload
-from serve.refusals import CODES, Refusal, error_body
+from serve.refusals import CODES, DEFECT, Refusal, error_body
 from serve.settings import Settings
 from survey import schema
 from survey.errors import UsageError
@@ -56,7 +56,6 @@ FULL_FILES: Final = 5
 LONGEST_FIELD: Final = 40
 """Letters of a field's name that are repeated where it is unknown."""
 
-DEFECT: Final = "a defect of the service; it has been logged"
 
 _JOB: Final = re.compile(r"job-[0-9a-f]{24}")
 
@@ -86,7 +85,11 @@ def make_api(settings: Settings, examiner: Examiner, desk: Desk, replica: str | 
     api.add_exception_handler(Exception, _answer_defect)
     service = Service(settings, examiner, desk, metrics)
     api.include_router(_open_routes(service, key_needed=bool(keys)))
-    api.include_router(_guarded_routes(service))
+    for routes in (_star_routes, _job_routes, _list_routes):
+        # The guard has checked the key by now; the dependency only tells OpenAPI.
+        router = APIRouter(prefix="/v1", dependencies=[Depends(HTTPBearer(auto_error=False))], responses=FAULTS)
+        routes(router, service)
+        api.include_router(router)
     rules = Rules(
         keys=keys,
         hosts=settings.allowed_hosts,
@@ -249,7 +252,7 @@ class Service:
             await self.desk.close(errand.job, None, f"not done after {self.settings.job_s:g} s")
         except Refusal as refusal:
             await self.desk.close(errand.job, None, refusal.detail)
-        except Exception:
+        except Exception:  # it is logged, and whoever waits for the job is told
             log.exception("%s failed", errand.job)
             await self.desk.close(errand.job, None, DEFECT)
 
@@ -369,10 +372,7 @@ class FileAnomalies(forms.AnomalySettings, forms.UploadSettings): ...
 class FileTraining(forms.TrainSettings, forms.UploadSettings): ...
 
 
-def _guarded_routes(service: Service) -> APIRouter:
-    # The guard has checked the key by now; this only tells OpenAPI.
-    told = [Depends(HTTPBearer(auto_error=False))]
-    router = APIRouter(prefix="/v1", dependencies=told, responses=FAULTS)
+def _star_routes(router: APIRouter, service: Service) -> None:
     scored: dict[str, Any] = {"responses": JOB | {200: SHEET | {"model": forms.ScoreAnswer}}}
     strange: dict[str, Any] = {"responses": JOB | {200: {"model": forms.AnomalyAnswer}}}
 
@@ -415,6 +415,8 @@ def _guarded_routes(service: Service) -> APIRouter:
         )
         return await service.respond(case, question, asked.wait)
 
+
+def _job_routes(router: APIRouter, service: Service) -> None:
     @router.post(
         "/train/anomaly",
         status_code=202,
@@ -451,11 +453,13 @@ def _guarded_routes(service: Service) -> APIRouter:
             raise Refusal("not_found", f"{job} has no result: it is {found.state}")
         return _response(found.answer)
 
+
+def _list_routes(router: APIRouter, service: Service) -> None:
     @router.get("/models", responses={200: {"model": forms.ModelsAnswer}})
     async def list_models() -> Response:
         """The models that score here, and the detectors that were trained."""
         known = [*await asyncio.to_thread(service.describe_models), *await service.desk.detectors()]
-        return Response(answers.to_bytes({"models": known}), media_type=JSON)
+        return Response(answers.models_answer(known), media_type=JSON)
 
     @router.get(
         "/candidates",
@@ -472,8 +476,6 @@ def _guarded_routes(service: Service) -> APIRouter:
             return Response(await asyncio.to_thread(answers.candidates_answer, run, asked.limit), media_type=JSON)
         except UsageError:
             raise Refusal("not_found", "the run of this service has no catalogue yet: come back later", 60) from None
-
-    return router
 
 
 class CandidatesQuery(forms.Request):

@@ -22,7 +22,7 @@ from serve.cases import AnomalyQuestion
 from survey import schema
 from survey.config import Config
 from survey.errors import UsageError
-from survey.learning.shelf import describe, describe_known, read_figures, read_limits, shipped
+from survey.learning.shelf import describe, describe_known, read_figures, read_limits
 from survey.runs import sheet, store
 from survey.runs.exports import describe_run, plain, plain_row, read_candidates
 from survey.runs.lights import look_at_light
@@ -197,14 +197,9 @@ def anomaly_answer(
 # Lists
 
 
-def models_answer(trained: Sequence[Mapping[str, Any]] = ()) -> bytes:
-    """The models that come with the survey, and those that were trained here, as forms.ModelsAnswer."""
-    return to_bytes({"models": [*_shipped(), *trained]})
-
-
-@lru_cache(maxsize=1)
-def _shipped() -> list[dict[str, Any]]:
-    return [describe_model(folder) for folder in shipped().values()]
+def models_answer(described: Sequence[Mapping[str, Any]]) -> bytes:
+    """Models that `describe_model` has described, as forms.ModelsAnswer."""
+    return to_bytes({"models": described})
 
 
 def describe_model(folder: str | Path) -> dict[str, Any]:

@@ -443,15 +443,3 @@ def count_recovered(recovered: Iterable[Recovered]) -> Iterator[tuple[str, Count
     yield from ((kind, counts) for kind, counts in kinds.items() if kind != "all")
     if "all" in kinds:
         yield "all", kinds["all"]
-
-
-# Progress
-
-
-def stage_seconds(telemetry: pa.Table) -> dict[str, float]:
-    """Mean seconds that a star spent in each stage that it came to, in the order of the stages."""
-    spent: dict[str, list[float]] = {}
-    for trace in telemetry.column("trace").to_pylist():
-        for entry in trace or ():
-            spent.setdefault(entry["stage"], []).append(entry["seconds"])
-    return {stage: sum(seconds) / len(seconds) for stage, seconds in spent.items()}

@@ -329,16 +329,6 @@ def test_recovered_signals_are_counted_by_kind() -> None:
     assert list(counts)[-1] == "all"
 
 
-def test_seconds_by_stage_are_means_over_the_stars_that_came_to_it() -> None:
-    def tried(*entries: tuple[str, float]) -> dict[str, Any]:
-        trace = [{"stage": stage, "seconds": seconds, "node": "here", "traceback": None} for stage, seconds in entries]
-        return {"target_id": "TIC 1", "shard": 0, "attempt": 1, "last_stage": "done", "status": "ok", "trace": trace}
-
-    rows = [tried(("fetch", 1.0), ("search", 4.0)), tried(("fetch", 3.0))]
-    telemetry = schema.rows_table([row | {"updated_at": "2026-01-01T00:00:00+00:00"} for row in rows], schema.TELEMETRY)
-    assert exports.stage_seconds(telemetry) == {"fetch": 2.0, "search": 4.0}
-
-
 def test_stars_are_listed_by_their_score(tmp_path: Any) -> None:
     config = Config()
     with store.open_run(tmp_path, config, fakes.targets(30)) as run:

@@ -320,7 +320,7 @@ def test_a_star_without_light_has_no_anomalies(rows, detector):
 
 def test_models_describe_themselves_and_not_where_they_are():
     trained = answers.describe_model(find_artifact("anomaly")) | {"name": "detector-0123abcd"}
-    content = answers.models_answer([trained])
+    content = answers.models_answer([*map(answers.describe_model, shipped().values()), trained])
     found = forms.ModelsAnswer.model_validate_json(content).models
     assert [model.name for model in found] == [*shipped(), "detector-0123abcd"]
     by_name = {model.name: model for model in found}
