@@ -474,8 +474,10 @@ def _list_routes(router: APIRouter, service: Service) -> None:
             raise Refusal("not_found", "the service was given no run: `survey serve --run RUN`")
         try:
             return Response(await asyncio.to_thread(answers.candidates_answer, run, asked.limit), media_type=JSON)
-        except UsageError:
-            raise Refusal("not_found", "the run of this service has no catalogue yet: come back later", 60) from None
+        except UsageError as error:
+            # It names folders of this machine.
+            log.warning("the run cannot be shown: %s", error)
+            raise Refusal("not_found", "the service's run cannot be shown, or not yet; its log says why", 60) from None
 
 
 class CandidatesQuery(forms.Request):
