@@ -2,8 +2,8 @@
 
 import contextlib
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, as_completed, wait
 from itertools import islice
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -35,11 +35,27 @@ def read_ahead(read: Callable[[Key], Read], keys: Iterable[Key]) -> Iterator[Rea
             yield waiting.pop(0).result()
 
 
+def as_done(
+    work: Callable[[Key], Read], keys: Iterable[Key], at_once: int, patience_s: float
+) -> Generator[Read, None, None]:
+    """What `work` gives for each key, as it ends. Before the next key is asked for, work has `patience_s`: what is
+    quick is told at once, of what is slow several are under way. To be closed: it waits for those then."""
+    under_way: set[Future[Read]] = set()
+    with ThreadPoolExecutor(at_once) as pool:
+        for key in keys:
+            under_way.add(pool.submit(work, key))
+            limit = None if len(under_way) == at_once else patience_s
+            done, under_way = wait(under_way, limit, FIRST_COMPLETED)
+            yield from (future.result() for future in done)
+        yield from (future.result() for future in as_completed(under_way))
+
+
 def write_merged(folder: Folder, name: str, kind: pa.Schema, tables: Iterable[pa.Table], rows: int) -> None:
     """Row groups of fixed length whatever the tables' lengths, so that the cuts of the run leave no trace."""
     with folder.writing(name) as file, pq.ParquetWriter(file, kind, **schema.PARQUET) as writer:
         for group in regroup(tables, kind, rows):
             writer.write_table(group, row_group_size=rows)
+            pa.default_memory_pool().release_unused()  # else what one group took is kept beside what the next one takes
 
 
 def regroup(tables: Iterable[pa.Table], kind: pa.Schema, rows: int) -> Iterator[pa.Table]:

@@ -20,6 +20,7 @@ from survey import schema
 from survey.config import Config
 from survey.errors import RunRefused, StarError
 from survey.runs import store
+from survey.runs.merged import read_ahead
 from survey.runs.store import Run
 from survey.stars.products import ProductRef
 from survey.stars.sources import Source, choose_pixels, choose_products
@@ -90,22 +91,24 @@ def copy_unchanged(run: Run, old: Run, is_unchanged: "Check") -> int:
     places = place.fill_null(-1).to_numpy()
     shards = run.manifest.column("shard").to_numpy()
     older = old.manifest.column("shard").to_numpy()
-    copied = 0
     with ThreadPoolExecutor(run.config.run.fetch_threads) as pool:
-        for shard in range(run.n_shards):
+
+        def copy(shard: int) -> int:
             first, last = np.searchsorted(shards, [shard, shard + 1])
             inside = places[first:last]
             sources = np.unique(older[inside[inside >= 0]])
-            if shard in run.parts or not len(sources):
-                continue
+            if not len(sources):
+                return 0
             kept, features = _read_rows(old, run.shard(shard), sources.tolist())
             same = list(pool.map(is_unchanged, kept.select(LOOKED_AT).to_pylist()))
             kept = kept.filter(pa.array(same, pa.bool_()))
             if len(kept):
                 of_kept = pc.is_in(features.column("target_id"), kept.column("target_id").combine_chunks())
                 store.commit_copies(run, shard, _with_trace(kept, old), features.filter(of_kept))
-                copied += len(kept)
-    return copied
+            return len(kept)
+
+        missing = [shard for shard in range(run.n_shards) if shard not in run.parts]
+        return sum(read_ahead(copy, missing))
 
 
 LOOKED_AT: Final = ("target_id", "mission", "observations", "products", "pixel_products", "tces")

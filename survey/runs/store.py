@@ -605,7 +605,7 @@ def status(run: Run) -> RunStatus:
         shards_done=_count_done(run),
         counts={word: counts[word] for word in schema.STATUSES if counts[word]},
         stars_per_hour=_rate(run),
-        merged=run.folder.exists(TARGETS),
+        merged=all(run.folder.exists(name) for name in (TARGETS, FEATURES, CANDIDATES)),
     )
 
 
@@ -636,8 +636,9 @@ def merge(run: Run) -> RunStatus:
     refuse_unfinished(run)
     with Spool(FOUND) as found:
         _write_merged(run, TARGETS, schema.KEPT, _collecting(run, found))
-        features = read_ahead(lambda shard: _read_features(run, shard), range(run.n_shards))
-        _write_merged(run, FEATURES, schema.FEATURES, features, FEATURE_GROUP_ROWS)
+        there = set(run.folder.names("features"))
+        views = [name for name in _latest_names(run, "features") if name.partition("/")[2] in there]
+        _write_merged(run, FEATURES, schema.FEATURES, _decoded(run, views, schema.FEATURES), FEATURE_GROUP_ROWS)
         _write_candidates(run, found)
     write_progress(run)
     return status(run)
@@ -667,13 +668,21 @@ def refuse_unfinished(run: Run) -> None:
 
 def _collecting(run: Run, found: Spool) -> Iterator[pa.Table]:
     """The rows of every shard in order; their signals go to `found`."""
-
-    def read(shard: int) -> pa.Table:
-        return _read(run.folder, "searched", shard, run.parts[shard].version).cast(schema.KEPT)
-
-    for table in read_ahead(read, range(run.n_shards)):
+    for table in _decoded(run, _latest_names(run, "searched"), schema.KEPT):
         found.add(collect_signals(table))
         yield table
+
+
+def _latest_names(run: Run, table: str) -> list[str]:
+    """Of the files of the latest commits, shard by shard; of features not all are there."""
+    return [part_name(table, shard, run.parts[shard].version) for shard in range(run.n_shards)]
+
+
+def _decoded(run: Run, names: Sequence[str], kind: pa.Schema) -> Iterator[pa.Table]:
+    """The tables in these files, which are asked for ahead. They are decoded here and in one thread, as Arrow keeps for
+    every thread that decodes what was freed again."""
+    for data in read_ahead(run.folder.read, names):
+        yield pq.read_table(pa.BufferReader(data), use_threads=False).cast(kind)
 
 
 def _write_candidates(run: Run, found: Spool) -> None:

@@ -17,6 +17,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -32,6 +33,7 @@ from survey.config import Config
 from survey.errors import SurveyError, UsageError
 from survey.runs import limits, store
 from survey.runs.folder import renew_lock
+from survey.runs.merged import as_done
 from survey.runs.meters import Meters
 from survey.runs.stages import STAGES, Stage, Step
 from survey.runs.store import Run, RunStatus
@@ -44,6 +46,10 @@ LOGICAL_CPUS = 8
 """Of a local Ray, at least: Ray Data takes whole CPUs for its own small tasks and stalls where there are only two."""
 
 RENEW_S = 120.0
+
+COMMITS_AT_ONCE = 8
+COMMIT_S = 0.02
+"""A commit to a disk is waited for so long, which is about what it takes; to an object store several are under way."""
 
 THREADS_S = 6.0
 """Longest wait for the threads of a stream that was interrupted."""
@@ -177,13 +183,16 @@ def _stream(
     meters.set_backlog(len(missing), total, None)
     done = 0
     stream = iterate(missing, run.config, source, cache, stages)
-    with _explained(), _threads_ended(), contextlib.closing(stream) as shards:
-        for batch in shards:
-            shard, rows = unpack(batch)
-            telemetry = store.commit(run, shard, rows)
+    with (
+        _explained(),
+        _threads_ended(),
+        contextlib.closing(stream) as shards,
+        contextlib.closing(as_done(partial(_commit, run), shards, COMMITS_AT_ONCE, COMMIT_S)) as committed,
+    ):
+        for telemetry in committed:
             store.append_progress(run, telemetry)
             done += 1
-            counts.update(rows.column("status").to_pylist())
+            counts.update(telemetry.column("status").to_pylist())
             now = time.monotonic()
             if now - renewed > RENEW_S:
                 renew_lock(run.folder)
@@ -194,6 +203,11 @@ def _stream(
             on_progress(progress)
     if done != len(missing):
         raise SurveyError(f"the stream ended after {done} of {len(missing)} shards; run again to go on")
+
+
+def _commit(run: Run, batch: pa.Table) -> pa.Table:
+    """Returns the telemetry of the shard."""
+    return store.commit(run, *unpack(batch))
 
 
 def _iterate(

@@ -1,6 +1,7 @@
 """Tables that fit no memory: put aside, gathered again, and written in groups."""
 
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +52,55 @@ def test_groups_have_one_length_whatever_the_tables_have(lengths: list[int], siz
     groups = list(merged.regroup(tables, KIND, size))
     assert all(len(group) == size for group in groups[:-1])
     assert pa.concat_tables([KIND.empty_table(), *groups]).equals(pa.concat_tables([KIND.empty_table(), *tables]))
+
+
+def test_quick_work_is_told_before_more_is_asked_for() -> None:
+    told: list[int] = []
+
+    def keys() -> Iterator[int]:
+        for key in range(5):
+            assert told == list(range(key))
+            yield key
+
+    for done in merged.as_done(lambda key: key, keys(), 3, 60.0):
+        told.append(done)
+    assert told == [0, 1, 2, 3, 4]
+
+
+def test_of_slow_work_several_are_under_way_and_no_more() -> None:
+    meeting = threading.Barrier(3, timeout=60)
+
+    def work(key: int) -> int:
+        meeting.wait()
+        return key
+
+    assert sorted(merged.as_done(work, range(9), 3, 0.0)) == list(range(9))
+
+
+def test_work_under_way_is_waited_for_when_one_fails_or_nobody_asks_any_more() -> None:
+    begun, ended, go = threading.Event(), [], threading.Event()
+
+    def work(key: int) -> int:
+        if key == 0:
+            begun.set()
+            go.wait(60)
+            ended.append(key)
+        elif key == 1:
+            begun.wait(60)
+            threading.Timer(0.1, go.set).start()
+            raise UsageError("no")
+        return key
+
+    with pytest.raises(UsageError, match="no"):
+        list(merged.as_done(work, range(9), 2, 0.0))
+    assert ended == [0]
+    begun.clear()
+    go.clear()
+    told = merged.as_done(work, [0, 5, 6], 3, 0.0)
+    assert next(told) in (5, 6)
+    threading.Timer(0.1, go.set).start()
+    told.close()
+    assert ended == [0, 0]
 
 
 def test_a_merged_file_holds_no_trace_of_how_it_was_cut(tmp_path: Path) -> None:
