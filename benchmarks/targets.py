@@ -9,11 +9,12 @@ by one; making the rows is not counted.
 """
 
 import resource
+import shutil
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +25,11 @@ import pyarrow.compute as pc
 from benchmarks.machine import one_thread_children, start_worker
 from survey import schema
 from survey.config import Config, load
-from survey.runs import stages, store
+from survey.runs import stages, store, stream
+from survey.runs.stages import Stage, Step
 from survey.runs.watch import Watch
 from survey.stars import simulate
-from survey.stars.sources import open_source
+from survey.stars.sources import Source, open_source
 from survey.stars.targets import Target
 
 SIZES = {20_000: 64, 160_000: 64, 1_000_000: 256}
@@ -58,7 +60,7 @@ def measure(sizes: Mapping[int, int]) -> list[Figures]:
 
 def _measure_run(root: Path, pool: Path, stars: int, each: int) -> Figures:
     figures: Figures = {"stars": stars, "shard_size": each, "import_mb": _alone(_nothing)["peak_mb"]}
-    for step in (make_plan, commit_shards, reopen, merge, tell_status):
+    for step in (make_plan, sweep, commit_shards, reopen, merge, tell_status):
         found = _alone(step, str(root), str(pool), stars, each)
         figures |= {f"{step.__name__}_{name}": value for name, value in found.items()}
         print(f"  {stars:,} stars, {step.__name__}: {found}", flush=True)
@@ -98,6 +100,21 @@ def make_plan(root: str, pool: str, stars: int, each: int) -> Figures:
     with store.open_run(root, _config(each), _targets(stars)) as run:
         manifest = Path(root, store.MANIFEST).stat().st_size
         return {"shards": run.n_shards, "manifest_mb": round(manifest / 1e6, 2)}
+
+
+def sweep(root: str, pool: str, stars: int, each: int) -> Figures:
+    """A whole sweep through Ray on this machine, in a folder of its own; one stage draws the rows."""
+    beside = f"{root}-swept"
+    drawn = Stage("drawn", schema.SCORED, partial(_make_drawn, pool))
+    with store.open_run(beside, _config(each), _targets(stars)) as run:
+        reached = stream.sweep(run, f"mirror:{pool}", stages=[drawn])
+    shutil.rmtree(beside)
+    assert reached.stars_per_hour is not None
+    return {"stars_per_s": round(reached.stars_per_hour / 3600)}
+
+
+def _make_drawn(pool: str, config: Config, source: Source | None) -> Step:
+    return lambda targets: draw_rows(targets, pool, int(targets.column("target_id")[0].as_py().split()[1]))
 
 
 def commit_shards(root: str, pool: str, stars: int, each: int) -> Figures:
@@ -244,6 +261,7 @@ def _draw_views(views: pa.ListArray, rng: np.random.Generator) -> pa.ListArray:
 
 STEPS = {
     "make_plan": "list to manifest",
+    "sweep": "whole sweep",
     "commit_shards": "commits",
     "reopen": "opened again",
     "merge": "merge",
@@ -254,8 +272,8 @@ STEPS = {
 def render(figures: list[Figures]) -> str:
     costs = "\n".join(
         f"| {row['stars']:,} | {row['make_plan_shards']:,} of {row['shard_size']} | {row['make_plan_manifest_mb']:.1f} "
-        f"| {row['make_plan_seconds']:.0f} | {row['commit_shards_ms_per_shard']:.0f} | {row['reopen_seconds']:.0f} "
-        f"| {row['merge_seconds']:.0f} | {row['tell_status_seconds']:.0f} |"
+        f"| {row['make_plan_seconds']:.0f} | {row['sweep_stars_per_s']:,} | {row['commit_shards_ms_per_shard']:.0f} "
+        f"| {row['reopen_seconds']:.0f} | {row['merge_seconds']:.0f} | {row['tell_status_seconds']:.0f} |"
         for row in figures
     )
     memory = "\n".join(
@@ -272,11 +290,12 @@ def render(figures: list[Figures]) -> str:
     return (
         "## A sector through the run folder\n\n"
         "No light curves: rows as the stages make them, 15% of the stars with one to three signals. From the list of\n"
-        "stars to the manifest, commits one by one, opened again with one shard missing, the merge, and its status.\n"
-        "Each step is a process of its own, and its seconds hold the start of that process.\n\n"
-        "| stars | shards | manifest (MB) | to the manifest (s) | a commit (ms) | opened again (s) | merge (s) "
-        "| status (s) |\n"
-        f"|---|---|---|---|---|---|---|---|\n{costs}\n\n"
+        "stars to the manifest; a whole sweep through Ray, whose workers make the rows; commits one by one; the run\n"
+        "opened again with one shard missing; the merge; its status. Each step is a process of its own, and its\n"
+        "seconds hold the start of that process.\n\n"
+        "| stars | shards | manifest (MB) | to the manifest (s) | swept (stars/s) | a commit (ms) | opened again (s) "
+        "| merge (s) | status (s) |\n"
+        f"|---|---|---|---|---|---|---|---|---|\n{costs}\n\n"
         f"Peak of resident memory in MB; {figures[0]['import_mb']:.0f} of it are there when the benchmark is "
         "imported.\n\n"
         f"| stars | {steps} |\n|---|{'---|' * len(STEPS)}\n{memory}\n\n"
@@ -287,4 +306,6 @@ def render(figures: list[Figures]) -> str:
 
 
 if __name__ == "__main__":
+    from benchmarks.targets import measure  # workers know the steps by this name
+
     measure({int(stars): SIZES.get(int(stars), 64) for stars in sys.argv[1:]} or SIZES)

@@ -23,8 +23,8 @@ from astropy.table import Table
 
 from survey.cli import app, main
 from survey.cli.archives import parse_size
-from survey.cli.interruption import interruption_kept
 from survey.errors import UsageError
+from survey.interruption import interruption_kept
 from survey.stars import simulate
 from survey.stars.simulate import InjectedSignal
 

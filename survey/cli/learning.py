@@ -16,6 +16,7 @@ from survey.cli.anomalies import ANOMALY, ContaminationOption, WindowOption, tra
 from survey.cli.options import CatalogsOption, PresetOption, load_config, sort_sets
 from survey.cli.tables import make_console, say, show
 from survey.errors import UsageError
+from survey.interruption import interruption_kept
 
 if TYPE_CHECKING:
     from survey.learning.fit import Epoch
@@ -157,7 +158,7 @@ def train(
     words = [f"train.{key}={_toml(value)}" for key, value in given.items() if value is not None]
     config = load_config(preset, [*settings, *words], None)
     known = load_artifact(find_artifact(base)) if base is not None else None
-    with _progress() as tell:
+    with interruption_kept(), _progress() as tell:
         trained = train_model(model, path, config, out, base=known, address=address, log=log, on_epoch=tell)
     if trained.evaluation is not None:
         _show_figures(trained.evaluation.title, trained.evaluation.figures)

@@ -60,8 +60,7 @@ def copy_rows(run: "Run", older: "Run", asked: "Asked", source: "Source", look: 
         "look": look,
         "copied": before["copied"] + copied,
     }
-    # The rate of the session is that of searching.
-    run.record["sessions"][-1]["started_at"] = store.now()
+    store.start_clock(run)  # The rate of the session is that of searching.
     store.write_record(run)
     left = sum(len(table) for table in store.todo(run).values())
     say(f"{copied:,} stars are as in {escape(older.folder.root)} and copied, {left:,} to search")

@@ -13,7 +13,6 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from survey.cli.interruption import interruption_kept
 from survey.cli.onto import LookOption, OntoOption, copy_rows, open_older
 from survey.cli.options import (
     CacheOption,
@@ -42,6 +41,7 @@ from survey.cli.tables import (
     span,
 )
 from survey.errors import UsageError
+from survey.interruption import interruption_kept
 
 if TYPE_CHECKING:
     from survey.config import Config

@@ -11,6 +11,7 @@ from survey.cli.learning import SetsOption, split_sets
 from survey.cli.options import PresetOption, load_config
 from survey.cli.tables import NOTHING, say, show
 from survey.errors import UsageError
+from survey.interruption import interruption_kept
 
 if TYPE_CHECKING:
     from survey.learning.tune import Trial, Tuned
@@ -68,7 +69,8 @@ def tune(
     config = load_config(preset, [*overrides, *words], None).train
     searched = SPACE if space is None else read_space(space)
     lesson = make_lesson(path, model, config)
-    tuned = search(lesson, config, searched, trials, out, seed=seed, address=address, on_trial=_say_trial)
+    with interruption_kept():
+        tuned = search(lesson, config, searched, trials, out, seed=seed, address=address, on_trial=_say_trial)
     _show(tuned, sorted(searched), out)
 
 

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from survey.config import Frozen, TrainConfig
 from survey.errors import SurveyError, UsageError
+from survey.interruption import handlers_kept
 from survey.learning.examples import Examples
 from survey.learning.members import Member, Progress, Team, Weights, train_member
 from survey.learning.models import KINDS
@@ -185,7 +186,8 @@ def started(address: str) -> Iterator[None]:
             "include_dashboard": False,
         }
     try:
-        ray.init(address=address, **common)
+        with handlers_kept():
+            ray.init(address=address, **common)
     except ConnectionError as error:
         raise UsageError(f"no Ray cluster at {address}: {error}") from error
     try:

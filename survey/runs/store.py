@@ -224,7 +224,8 @@ def open_run(
             run = replace(run, config=resolved, catalogs=catalogs)
         else:
             run = replace(_create(folder, config, targets, dict(asked or {})), catalogs=catalogs)
-        run.record["sessions"].append({"started_at": now(), "host": platform.node(), "source": dict(source or {})})
+        run.record["sessions"].append({"host": platform.node(), "source": dict(source or {})})
+        start_clock(run)
         write_record(run)
         if run.parts and folder.local:
             write_progress(run)
@@ -357,6 +358,11 @@ def write_record(run: Run) -> None:
     run.folder.write(RECORD, json.dumps(run.record, indent=1).encode() + b"\n")
 
 
+def start_clock(run: Run) -> None:
+    """The rate of this session counts from now on; `write_record` keeps it."""
+    run.record["sessions"][-1] |= {"started_at": now(), "done_before": _count_stars(run)}
+
+
 def note_dashboard(run: Run, dashboard: str | None) -> None:
     """Says where the Ray of this session shows itself."""
     if dashboard and run.record["sessions"]:
@@ -404,6 +410,11 @@ def _read_parts(folder: Folder, known: Mapping[int, Part] = MappingProxyType({})
 
 def _read(folder: Folder, table: str, shard: int, version: int, columns: Sequence[str] | None = None) -> pa.Table:
     return pq.read_table(pa.BufferReader(folder.read(part_name(table, shard, version))), columns=columns)
+
+
+def _count_stars(run: Run) -> int:
+    """Stars that were asked for."""
+    return sum(sum(part.statuses.values()) - part.pending for part in run.parts.values())
 
 
 def _count_done(run: Run) -> int:
@@ -600,7 +611,7 @@ def status(run: Run) -> RunStatus:
         counts.update(part.statuses)
     return RunStatus(
         targets=len(run.manifest),
-        targets_done=sum(counts.values()) - counts[schema.PENDING],
+        targets_done=_count_stars(run),
         shards=run.n_shards,
         shards_done=_count_done(run),
         counts={word: counts[word] for word in schema.STATUSES if counts[word]},
@@ -610,13 +621,21 @@ def status(run: Run) -> RunStatus:
 
 
 def _rate(run: Run) -> float | None:
-    shards, seconds = latest_session(run)
-    return 3600.0 * sum(sum(run.parts[shard].statuses.values()) for shard in shards) / seconds if seconds else None
+    """Stars that came to the run in an hour of the latest session; where it only asked again, those of its shards."""
+    session, shards, seconds = _latest_session(run)
+    if not seconds:
+        return None
+    gained = _count_stars(run) - session.get("done_before", 0)
+    return 3600.0 * (gained or sum(sum(run.parts[shard].statuses.values()) for shard in shards)) / seconds
 
 
 def latest_session(run: Run) -> tuple[list[int], float]:
     """The shards committed since the latest start that committed any, and the seconds from that start to the last of
     them; nothing where that cannot be told."""
+    return _latest_session(run)[1:]
+
+
+def _latest_session(run: Run) -> tuple[dict[str, Any], list[int], float]:
     for session in reversed(run.record["sessions"]):
         if "rescored" in session:
             break  # The files of the shards are younger than their search.
@@ -624,8 +643,8 @@ def latest_session(run: Run) -> tuple[list[int], float]:
         since = {shard: part.committed_at for shard, part in run.parts.items() if part.committed_at >= begin}
         seconds = max(((moment - begin).total_seconds() for moment in since.values()), default=0.0)
         if seconds > 0:
-            return sorted(since), seconds
-    return [], 0.0
+            return session, sorted(since), seconds
+    return {}, [], 0.0
 
 
 # The catalogue

@@ -10,7 +10,6 @@ import contextlib
 import logging
 import os
 import re
-import signal
 import tempfile
 import threading
 import time
@@ -31,6 +30,7 @@ from ray.exceptions import RayError
 from survey import schema
 from survey.config import Config
 from survey.errors import SurveyError, UsageError
+from survey.interruption import handlers_kept
 from survey.runs import limits, store
 from survey.runs.folder import renew_lock
 from survey.runs.merged import as_done
@@ -132,7 +132,7 @@ def started(config: Config, address: str = "local") -> Iterator[str | None]:
         }
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     try:
-        with _without_core_note(), _stop_signal_kept():
+        with _without_core_note(), handlers_kept():
             context = ray.init(address=address, **common)
     except ConnectionError as error:
         raise UsageError(f"no Ray cluster at {address}: {error}") from error
@@ -155,15 +155,6 @@ def _without_core_note() -> Iterator[None]:
             os.close(stderr)
             said.seek(0)
             os.write(2, b"".join(line for line in said if b"RAY_BACKEND_LOG_LEVEL" not in line))
-
-
-@contextlib.contextmanager
-def _stop_signal_kept() -> Iterator[None]:
-    """Ray takes SIGTERM for itself when it starts; who had taken it before gets it back."""
-    handler = signal.getsignal(signal.SIGTERM)
-    yield
-    if callable(handler) and signal.getsignal(signal.SIGTERM) is not handler:
-        signal.signal(signal.SIGTERM, handler)
 
 
 def _stream(

@@ -4,6 +4,8 @@ import csv
 import json
 import os
 import signal
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -252,3 +254,20 @@ def test_a_scalar_that_few_rows_have_is_left_out(tmp_path):
 
 def test_how_models_are_trained_changes_no_catalogue():
     assert load(overrides=["train.epochs=3"]).science_hash() == load().science_hash()
+
+
+@pytest.mark.verify
+def test_a_training_that_is_stopped_ends_in_order(tmp_path):
+    views = write_npz(tmp_path / "own.npz", make_columns(rows=160))
+    options = ["--folds", "2", "--seeds", "1", "--epochs", "5000", "--set", "train.batch=16", "--inputs", "views"]
+    command = ["train", "triage", "--views", str(views), "--out", str(tmp_path / "triage"), *options]
+    with subprocess.Popen(
+        [sys.executable, "-m", "survey", *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        first = process.stdout.readline()
+        process.terminate()
+        _, err = process.communicate(timeout=120)
+    assert "member 1/2" in first
+    assert process.returncode == 130, err
+    assert "interrupted" in err
+    assert not (tmp_path / "triage").exists()

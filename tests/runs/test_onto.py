@@ -5,6 +5,7 @@ import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -200,6 +201,22 @@ def test_a_copy_that_was_interrupted_goes_on(old_fakes: Path, tmp_path: Path) ->
     assert hashes(root) == hashes(tmp_path / "nothing")
     progress = (root / store.PROGRESS).read_text()
     assert progress.count("\n") == 18
+
+
+def test_the_rate_is_that_of_what_was_searched(
+    old_fakes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    earlier = (datetime.now(UTC) - timedelta(seconds=100)).isoformat(timespec="seconds")
+    with store.open_run(tmp_path, load(overrides=["run.shard_size=4"]), fakes.targets(17, first=10)) as run:
+        assert onto.copy_unchanged(run, store.load_run(old_fakes), lambda row: row["target_id"] != "TIC 10") > 4
+        with monkeypatch.context() as patch:
+            patch.setattr(store, "now", lambda: earlier)
+            store.start_clock(run)
+        missing = store.todo(run)[0]
+        store.commit(run, 0, fakes.described(missing, run.config))
+        rate = store.status(run).stars_per_hour
+        assert rate is not None
+        assert round(rate * store.latest_session(run)[1] / 3600) == len(missing) < len(run.shard(0))
 
 
 def copied_names(root: Path) -> set[str]:

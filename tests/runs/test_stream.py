@@ -131,9 +131,10 @@ def test_an_interrupted_sweep_goes_on_where_it_was(tmp_path: Path, empty_mirror:
 
     with pytest.raises(KeyboardInterrupt), store.open_run(tmp_path / "run", SMALL, targets) as run:
         stream.sweep(run, empty_mirror, stages=fakes.FAKES, on_progress=interrupt)
-    assert store.status(store.load_run(tmp_path / "run")).shards_done == 2
+    done = store.status(store.load_run(tmp_path / "run")).shards_done
+    assert 2 <= done < 6  # those under way are committed, too
     with store.open_run(tmp_path / "run", SMALL, targets) as run:
-        assert len(store.todo(run)) == 4
+        assert len(store.todo(run)) == 6 - done
         assert stream.sweep(run, empty_mirror, stages=fakes.FAKES).complete
     assert hashes(tmp_path / "run") == sweep_here(tmp_path / "here", targets)
 
@@ -157,7 +158,7 @@ def test_a_full_disk_ends_the_sweep_and_loses_nothing(
 
     with pytest.raises(SurveyError, match="full"), store.open_run(tmp_path / "run", SMALL, fakes.targets(30)) as run:
         stream.sweep(run, empty_mirror, stages=fakes.FAKES, on_progress=fill)
-    assert store.status(store.load_run(tmp_path / "run")).shards_done == 2
+    assert 2 <= store.status(store.load_run(tmp_path / "run")).shards_done < 6
 
 
 def test_a_stage_that_breaks_ends_the_sweep_with_its_reason(tmp_path: Path, empty_mirror: str) -> None:

@@ -39,3 +39,12 @@ def interruption_kept() -> Iterator[Callable[[], None]]:
     finally:
         for number, handler in usual.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def handlers_kept() -> Iterator[None]:
+    """Ray takes SIGTERM for itself when it starts, to end the process at once; who had taken it before gets it back."""
+    handler = signal.getsignal(signal.SIGTERM)
+    yield
+    if callable(handler) and signal.getsignal(signal.SIGTERM) is not handler:
+        signal.signal(signal.SIGTERM, handler)
