@@ -224,6 +224,7 @@ def open_run(
             run = replace(run, config=resolved, catalogs=catalogs)
         else:
             run = replace(_create(folder, config, targets, dict(asked or {})), catalogs=catalogs)
+        del targets
         run.record["sessions"].append({"host": platform.node(), "source": dict(source or {})})
         start_clock(run)
         write_record(run)
