@@ -25,6 +25,7 @@ from survey.cli import app, main
 from survey.cli.archives import parse_size
 from survey.errors import UsageError
 from survey.interruption import interruption_kept
+from survey.runs.folder import locked, open_folder
 from survey.stars import simulate
 from survey.stars.simulate import InjectedSignal
 
@@ -288,6 +289,13 @@ def test_status_counts_and_explains(swept: tuple[Path, Said], survey: Callable[.
     assert re.search(r"detrend +3 +[\d.]+ m?s", said.out)
     assert re.search(r"fetch_failed +fetch +other +1", said.out)
     assert re.search(r"TIC 900000005 fetch_failed in fetch", said.out)
+
+
+def test_status_of_a_finished_run_that_is_at_work_again(swept: tuple[Path, Said], survey: Callable[..., Said]) -> None:
+    with locked(open_folder(swept[0])):
+        said = survey("status", swept[0])
+    assert f"process {os.getpid()} on" in said.out
+    assert "complete" not in said.out
 
 
 def test_status_prints_the_progress_table(swept: tuple[Path, Said], survey: Callable[..., Said]) -> None:

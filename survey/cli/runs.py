@@ -101,7 +101,7 @@ def status(
         make_console().print(_standing(standing, errors))
         return
     with Live(_standing(standing, errors), console=make_console(), auto_refresh=False) as live:
-        while not standing.reached.merged:
+        while standing.holder or not standing.reached.merged:
             time.sleep(watch)
             standing = looking.look()
             live.update(_standing(standing, errors), refresh=True)
@@ -127,7 +127,7 @@ def _standing(standing: "Standing", errors: int) -> Group:
 
 def _facts(standing: "Standing") -> Table:
     reached = standing.reached
-    over = reached.merged and reached.complete
+    over = reached.merged and reached.complete and not standing.holder
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(style="bold")
     table.add_column(overflow="fold")

@@ -327,6 +327,7 @@ def _say_plan(asked: Asked, opened: Opened, plan: "Plan", config: "Config", root
     longest = "" if search.period_max is None else f" to {search.period_max:g} d"
     done = plan.targets - plan.targets_todo
     cost = f", {plan.cost_usd:.2f} USD" if plan.cost_usd else ""
+    at_most = " (at two minutes; full-frame light curves are smaller)" if missions["tess"] else ""
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(style="bold")
     table.add_column(overflow="fold")
@@ -337,7 +338,8 @@ def _say_plan(asked: Asked, opened: Opened, plan: "Plan", config: "Config", root
     )
     table.add_row("shards", f"{plan.shards:,}, {plan.shards_done:,} of them done")
     table.add_row(
-        "to do", f"about {size(1e9 * plan.gigabytes)} to read, {span(3600 * plan.core_hours)} of one core{cost}"
+        "to do",
+        f"about {size(1e9 * plan.gigabytes)} to read, {span(3600 * plan.core_hours)} of one core{cost}{at_most}",
     )
     if plan.hours:
         table.add_row("rate", f"{span(3600 * plan.hours)} at that of the last session")

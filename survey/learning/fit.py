@@ -91,6 +91,10 @@ def fit_members(
         import ray.train
         from ray.train.torch import TorchTrainer
 
+        class Trainer(TorchTrainer):
+            def _register_sigint_handler(self, controller: Any) -> None:
+                """Ray would end the process with 0; an interruption is the caller's to see."""
+
         board = ray.remote(num_cpus=0)(Board).remote()
         task = {
             "examples": ray.put(examples),
@@ -100,7 +104,7 @@ def fit_members(
             "config": config,
             "board": board,
         }
-        trainer = TorchTrainer(
+        trainer = Trainer(
             _work,
             train_loop_config=task,
             scaling_config=ray.train.ScalingConfig(num_workers=config.workers, use_gpu=config.gpu),

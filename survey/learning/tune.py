@@ -228,6 +228,8 @@ def _run_trials(
     """All trials to their end, under the scheduler. Raises SurveyError where one failed."""
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+    # Ray would end the search as if it were done.
+    os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
     with started(address):
         from ray import tune as ray_tune
         from ray.tune.schedulers import ASHAScheduler

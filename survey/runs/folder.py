@@ -4,17 +4,20 @@ import contextlib
 import errno
 import fcntl
 import json
+import logging
 import os
 import platform
 import shutil
 import tempfile
+import threading
 import time
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pyarrow as pa
 import pyarrow.fs
@@ -23,12 +26,20 @@ from survey.errors import RunRefused, SurveyError, UsageError
 
 LOCK = "lock"
 
-STALE_AFTER_S = 900.0
+RENEW_S = 60.0
+"""The holder of a lock on an object store says this often that it is alive."""
+
+STALE_AFTER_S = 300.0
 """A lock on an object store that has not been renewed for this long belongs to nobody."""
+
+LOOK_S = 5.0
+"""How often a lock is looked at by one who waits for a sign of its holder."""
 
 SETTLE_S = 3.0
 """From writing a lock on an object store to reading it again: who saw none before has written theirs by then, and the
 last to write is the one who has it."""
+
+_LOG = logging.getLogger(__name__)
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.EISDIR)
@@ -81,12 +92,17 @@ class Folder:
                 with _replacing(Path(self.path(name))) as file:
                     yield file
             else:
-                # Closing an upload completes it, even after an error: it begins when all there is to send is known.
+                # Closing an upload completes it, even after an error: it begins when all there is to send is known, in
+                # a thread, as only the main one is ever interrupted, and is waited for.
                 with tempfile.TemporaryFile() as spool:
                     yield spool
                     spool.seek(0)
-                    with self.fs.open_output_stream(self.path(name)) as file:
-                        shutil.copyfileobj(spool, file, 1 << 22)
+                    with ThreadPoolExecutor(1) as pool:
+                        pool.submit(self._upload, name, spool).result()
+
+    def _upload(self, name: str, spool: IO[bytes]) -> None:
+        with self.fs.open_output_stream(self.path(name)) as file:
+            shutil.copyfileobj(spool, file, 1 << 22)
 
     def remove(self, name: str) -> None:
         with self.explained():
@@ -135,10 +151,15 @@ def open_folder(root: str | os.PathLike[str]) -> Folder:
         path = Path(text).expanduser().absolute()
         return Folder(text, pa.fs.LocalFileSystem(), str(path), True)
     try:
-        fs, base = pa.fs.FileSystem.from_uri(text)
+        fs, base = pa.fs.FileSystem.from_uri(text + _one_put(text))
     except (pa.ArrowInvalid, OSError) as error:
         raise UsageError(f"cannot open {text}: {error}") from None
     return Folder(text, fs, base.rstrip("/"), isinstance(fs, pa.fs.LocalFileSystem))
+
+
+def _one_put(url: str) -> str:
+    """Has a small object sent in one request instead of three."""
+    return f"{'&' if '?' in url else '?'}allow_delayed_open=true" if url.startswith("s3:") else ""
 
 
 @contextlib.contextmanager
@@ -187,27 +208,65 @@ def _locked_disk(folder: Folder) -> Iterator[None]:
 @contextlib.contextmanager
 def _locked_store(folder: Folder) -> Iterator[None]:
     """An object store cannot refuse a second writer: a lock object, read again after it was written, has to do."""
-    if folder.exists(LOCK):
-        holder = _parse(folder.read(LOCK).to_pybytes())
-        if _is_fresh(folder, holder):
-            raise _refusal(folder, holder)
-    mine = _holder()
-    folder.write(LOCK, mine)
-    time.sleep(SETTLE_S)
-    written = folder.read(LOCK).to_pybytes()
-    if written != mine:
-        raise _refusal(folder, _parse(written))
+    _await_silence(folder)
+    mine, ended = _holder(), threading.Event()
+    alive = threading.Thread(target=_renew, args=(folder, mine, ended), name="lock", daemon=True)
     try:
+        folder.write(LOCK, mine)
+        time.sleep(SETTLE_S)
+        written = _read_lock(folder)
+        if written != mine:
+            raise _refusal(folder, _parse(written))
+        alive.start()
         yield
     finally:
-        if folder.exists(LOCK) and folder.read(LOCK).to_pybytes() == mine:
+        ended.set()
+        if alive.ident:
+            alive.join()
+        if _read_lock(folder) == mine:
             folder.remove(LOCK)
+
+
+def _await_silence(folder: Folder) -> None:
+    """Returns where nobody has the lock any more. Raises RunRefused when its holder shows itself alive.
+
+    Whoever was killed on another machine leaves a lock that looks like any other: it is watched until it is renewed,
+    or has not been for too long.
+    """
+    seen = None
+    while lock := _read_lock(folder):
+        holder, renewed = _parse(lock), folder.modified(LOCK)
+        if not _is_fresh(folder, holder):
+            return
+        if holder.get("host") == platform.node() or (seen is not None and renewed > seen):
+            raise _refusal(folder, holder)
+        if seen is None:
+            _LOG.warning("%s may be in use by %s: waiting for a sign of it", folder.root, _describe(holder))
+            seen = renewed
+        time.sleep(LOOK_S)
+
+
+def _renew(folder: Folder, mine: bytes, ended: threading.Event) -> None:
+    """Says that the holder of the lock is alive, until it is not. A lock that another one has taken stays theirs."""
+    while not ended.wait(RENEW_S):
+        # The store may be out of reach for a while.
+        with contextlib.suppress(OSError, SurveyError):
+            if _read_lock(folder) == mine:
+                folder.write(LOCK, mine)
+
+
+def _read_lock(folder: Folder) -> bytes:
+    """Empty where there is none."""
+    try:
+        return folder.read(LOCK).to_pybytes()
+    except FileNotFoundError:
+        return b""
 
 
 def find_holder(folder: Folder) -> str | None:
     """The process that works on the folder, in words; None where nobody does. Takes no lock, which could be in the way
     of one who begins: a process of another host that was killed is still named."""
-    holder = _parse(folder.read(LOCK).to_pybytes()) if folder.exists(LOCK) else {}
+    holder = _parse(_read_lock(folder))
     if not holder or _is_dead(holder) or not (folder.local or _is_fresh(folder, holder)):
         return None
     return _describe(holder)
@@ -216,12 +275,6 @@ def find_holder(folder: Folder) -> str | None:
 def _is_fresh(folder: Folder, holder: dict[str, Any]) -> bool:
     age = time.time() - folder.fs.get_file_info(folder.path(LOCK)).mtime.timestamp()
     return age < STALE_AFTER_S and not _is_dead(holder)
-
-
-def renew_lock(folder: Folder) -> None:
-    """Says that the holder of a lock on an object store is alive."""
-    if not folder.local and folder.exists(LOCK):
-        folder.write(LOCK, folder.read(LOCK))
 
 
 def _parse(text: bytes) -> dict[str, Any]:

@@ -26,12 +26,12 @@ SPOOL_ROWS = 4096
 """Rows of a batch of a spool, about."""
 
 
-def read_ahead(read: Callable[[Key], Read], keys: Iterable[Key]) -> Iterator[Read]:
+def read_ahead(read: Callable[[Key], Read], keys: Iterable[Key], at_once: int = AHEAD) -> Iterator[Read]:
     """What `read` gives for each key, in order, some of them read while others are worked on."""
     waiting: list[Future[Read]] = []
     left = iter(keys)
-    with ThreadPoolExecutor(AHEAD) as pool:
-        while waiting := [*waiting, *(pool.submit(read, key) for key in islice(left, AHEAD - len(waiting)))]:
+    with ThreadPoolExecutor(at_once) as pool:
+        while waiting := [*waiting, *(pool.submit(read, key) for key in islice(left, at_once - len(waiting)))]:
             yield waiting.pop(0).result()
 
 
@@ -39,7 +39,8 @@ def as_done(
     work: Callable[[Key], Read], keys: Iterable[Key], at_once: int, patience_s: float
 ) -> Generator[Read, None, None]:
     """What `work` gives for each key, as it ends. Before the next key is asked for, work has `patience_s`: what is
-    quick is told at once, of what is slow several are under way. To be closed: it waits for those then."""
+    quick is told at once, of what is slow several are under way, and told when the next key is there. To be closed: it
+    waits for those under way then."""
     under_way: set[Future[Read]] = set()
     with ThreadPoolExecutor(at_once) as pool:
         for key in keys:

@@ -5,8 +5,9 @@ what a search would give again, so that the catalogue has the same bytes as one 
 closely it is looked at whether a star's files changed is said by `LOOKS`.
 """
 
+import contextlib
 import hashlib
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -85,30 +86,43 @@ def refuse_unlike(old: Run, config: Config) -> None:
         )
 
 
+AHEAD: Final = 4
+"""Shards of the old run that are read before they are looked at."""
+
+
 def copy_unchanged(run: Run, old: Run, is_unchanged: "Check") -> int:
     """Commits the rows of stars that did not change, for every shard that has no commit; how many they are."""
+
+    def commit(shard_rows: tuple[int, pa.Table, pa.Table]) -> int:
+        shard, kept, features = shard_rows
+        store.commit_copies(run, shard, _with_trace(kept, old), features)
+        return len(kept)
+
+    same = _find_unchanged(run, old, is_unchanged)
+    with contextlib.closing(store.commit_each(commit, same)) as committed:
+        return sum(committed)
+
+
+def _find_unchanged(run: Run, old: Run, is_unchanged: "Check") -> Iterator[tuple[int, pa.Table, pa.Table]]:
+    """Of every shard without a commit: its number, the rows that did not change, and the features of their signals."""
     place = pc.index_in(run.manifest.column("target_id"), value_set=old.manifest.column("target_id"))
     places = place.fill_null(-1).to_numpy()
     shards = run.manifest.column("shard").to_numpy()
     older = old.manifest.column("shard").to_numpy()
-    with ThreadPoolExecutor(run.config.run.fetch_threads) as pool:
 
-        def copy(shard: int) -> int:
-            first, last = np.searchsorted(shards, [shard, shard + 1])
-            inside = places[first:last]
-            sources = np.unique(older[inside[inside >= 0]])
-            if not len(sources):
-                return 0
-            kept, features = _read_rows(old, run.shard(shard), sources.tolist())
+    def read(shard: int) -> tuple[pa.Table, pa.Table]:
+        first, last = np.searchsorted(shards, [shard, shard + 1])
+        inside = places[first:last]
+        return _read_rows(old, run.shard(shard), np.unique(older[inside[inside >= 0]]).tolist())
+
+    missing = [shard for shard in range(run.n_shards) if shard not in run.parts]
+    with ThreadPoolExecutor(run.config.run.fetch_threads) as pool:
+        for shard, (kept, features) in zip(missing, read_ahead(read, missing, AHEAD), strict=True):
             same = list(pool.map(is_unchanged, kept.select(LOOKED_AT).to_pylist()))
             kept = kept.filter(pa.array(same, pa.bool_()))
             if len(kept):
                 of_kept = pc.is_in(features.column("target_id"), kept.column("target_id").combine_chunks())
-                store.commit_copies(run, shard, _with_trace(kept, old), features.filter(of_kept))
-            return len(kept)
-
-        missing = [shard for shard in range(run.n_shards) if shard not in run.parts]
-        return sum(read_ahead(copy, missing))
+                yield shard, kept, features.filter(of_kept)
 
 
 LOOKED_AT: Final = ("target_id", "mission", "observations", "products", "pixel_products", "tces")

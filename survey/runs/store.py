@@ -21,13 +21,13 @@ import os
 import platform
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -41,7 +41,7 @@ from survey.runs.candidates import RANKED_BY, collect_signals, rank_order, with_
 from survey.runs.crossmatch import FOUND, READ, judge_signals, with_verdicts
 from survey.runs.folder import Folder, locked, open_folder
 from survey.runs.manifest import count_shards, cut_shards, explain_targets, hash_targets
-from survey.runs.merged import Spool, read_ahead, write_merged
+from survey.runs.merged import Spool, as_done, read_ahead, write_merged
 from survey.runs.proposals import load_proposal
 from survey.runs.scores import flat_features, load_models
 from survey.runs.stages import choose_window
@@ -60,6 +60,13 @@ PROGRESS_COLUMNS = ("target_id", "last_stage", "status", "best_period", "updated
 
 PACKAGES = ("transit-survey", "astropy", "jax", "numba", "numpy", "polars", "pyarrow", "ray", "scipy")
 
+COMMITS_AT_ONCE = 8
+COMMIT_S = 0.05
+"""A commit to a disk is waited for so long, which is more than it takes; to an object store several are under way."""
+
+Key = TypeVar("Key")
+Done = TypeVar("Done")
+
 GROUP_ROWS = 16_384
 """Rows of a row group in the merged files."""
 
@@ -75,7 +82,7 @@ RETENTION_DAYS = 120.0
 RETENTION_HOURS = (1.0, 2.0, 3.0, 6.0, 12.0, 24.0)
 
 FILE_MB = {"tess": 2.0, "kepler": 0.5, "k2": 0.4}
-"""Typical size of one light-curve file."""
+"""Typical size of one light-curve file; of TESS at two minutes: those of full-frame images have 0.06 to 0.4."""
 
 SECONDS_PER_STAR = {"tess": 0.07, "kepler": 5.0, "k2": 0.3}
 """Time of one core for a star: of a TESS sector at two minutes (BENCHMARKS.md), else an order of magnitude."""
@@ -146,9 +153,9 @@ class RunStatus:
 class Plan:
     """What a sweep would do.
 
-    core_hours: of one core, by what a star of its mission usually takes; cost_usd: of those at `run.usd_per_hour`;
-    hours: to the end at the rate of the run's latest session, None before it has one; fetch_hours: the least that
-    `run.requests_per_s` allows, one request a file.
+    gigabytes, core_hours (of one core): by what a star of its mission usually takes; cost_usd: of those at
+    `run.usd_per_hour`; hours: to the end at the rate of the run's latest session, None before it has one;
+    fetch_hours: the least that `run.requests_per_s` allows, one request a file.
     """
 
     targets: int
@@ -361,7 +368,7 @@ def write_record(run: Run) -> None:
 
 def start_clock(run: Run) -> None:
     """The rate of this session counts from now on; `write_record` keeps it."""
-    run.record["sessions"][-1] |= {"started_at": now(), "done_before": _count_stars(run)}
+    run.record["sessions"][-1] |= {"started_at": now(), "done_before": _count_settled(run)}
 
 
 def note_dashboard(run: Run, dashboard: str | None) -> None:
@@ -418,6 +425,12 @@ def _count_stars(run: Run) -> int:
     return sum(sum(part.statuses.values()) - part.pending for part in run.parts.values())
 
 
+def _count_settled(run: Run) -> int:
+    """Those that are not asked for again."""
+    again = (sum(part.statuses.get(word, 0) for word in schema.RETRIED_STATUSES) for part in run.parts.values())
+    return sum(sum(part.statuses.values()) for part in run.parts.values()) - sum(again)
+
+
 def _count_done(run: Run) -> int:
     return sum(not part.pending for part in run.parts.values())
 
@@ -463,6 +476,11 @@ def commit(run: Run, shard: int, rows: pa.Table) -> pa.Table:
     run.folder.write(part_name("telemetry", shard, version), _parquet(telemetry))
     write_shard(run, shard, kept, features)
     return telemetry
+
+
+def commit_each(commit: Callable[[Key], Done], shards: Iterable[Key]) -> Generator[Done, None, None]:
+    """Commits shards as they come and gives what `commit` gives, `as_done`. To be closed before the run is."""
+    return as_done(commit, shards, COMMITS_AT_ONCE, COMMIT_S)
 
 
 def commit_copies(run: Run, shard: int, copied: pa.Table, features: pa.Table) -> None:
@@ -622,12 +640,13 @@ def status(run: Run) -> RunStatus:
 
 
 def _rate(run: Run) -> float | None:
-    """Stars that came to the run in an hour of the latest session; where it only asked again, those of its shards."""
+    """Stars that were settled in an hour of the latest session."""
     session, shards, seconds = _latest_session(run)
-    if not seconds:
-        return None
-    gained = _count_stars(run) - session.get("done_before", 0)
-    return 3600.0 * (gained or sum(sum(run.parts[shard].statuses.values()) for shard in shards)) / seconds
+    if "done_before" in session:
+        stars = _count_settled(run) - session["done_before"]
+    else:
+        stars = sum(sum(run.parts[shard].statuses.values()) for shard in shards)
+    return 3600.0 * stars / seconds if stars > 0 and seconds else None
 
 
 def latest_session(run: Run) -> tuple[list[int], float]:

@@ -32,8 +32,6 @@ from survey.config import Config
 from survey.errors import SurveyError, UsageError
 from survey.interruption import handlers_kept
 from survey.runs import limits, store
-from survey.runs.folder import renew_lock
-from survey.runs.merged import as_done
 from survey.runs.meters import Meters
 from survey.runs.stages import STAGES, Stage, Step
 from survey.runs.store import Run, RunStatus
@@ -44,12 +42,6 @@ SHARD = pa.schema([pa.field("shard", pa.int32()), pa.field("payload", pa.large_b
 
 LOGICAL_CPUS = 8
 """Of a local Ray, at least: Ray Data takes whole CPUs for its own small tasks and stalls where there are only two."""
-
-RENEW_S = 120.0
-
-COMMITS_AT_ONCE = 8
-COMMIT_S = 0.02
-"""A commit to a disk is waited for so long, which is about what it takes; to an object store several are under way."""
 
 THREADS_S = 6.0
 """Longest wait for the threads of a stream that was interrupted."""
@@ -165,7 +157,7 @@ def _stream(
     stages: Sequence[Stage],
     on_progress: Callable[[Progress], None],
 ) -> None:
-    begin = renewed = time.monotonic()
+    begin = time.monotonic()
     total = sum(len(table) for table in missing.values())
     counts: Counter[str] = Counter()
     on_progress(Progress(0, len(missing), 0, total, 0.0, {}))
@@ -178,16 +170,13 @@ def _stream(
         _explained(),
         _threads_ended(),
         contextlib.closing(stream) as shards,
-        contextlib.closing(as_done(partial(_commit, run), shards, COMMITS_AT_ONCE, COMMIT_S)) as committed,
+        contextlib.closing(store.commit_each(partial(_commit, run), shards)) as committed,
     ):
         for telemetry in committed:
             store.append_progress(run, telemetry)
             done += 1
             counts.update(telemetry.column("status").to_pylist())
             now = time.monotonic()
-            if now - renewed > RENEW_S:
-                renew_lock(run.folder)
-                renewed = now
             progress = Progress(done, len(missing), sum(counts.values()), total, now - begin, dict(counts))
             meters.count(telemetry)
             meters.set_backlog(len(missing) - done, total - progress.stars, progress.remaining_s)

@@ -27,6 +27,7 @@ POD: Final[dict[str, Any]] = {
     "spec": {
         "restartPolicy": None,
         "tolerations": None,
+        "serviceAccountName": None,
         "containers": [CONTAINER],
         "volumes": [{"name": None, "emptyDir": {"sizeLimit": None}}],
     }

@@ -257,7 +257,8 @@ def test_how_models_are_trained_changes_no_catalogue():
 
 
 @pytest.mark.verify
-def test_a_training_that_is_stopped_ends_in_order(tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_training_that_is_stopped_ends_in_order(tmp_path, number):
     views = write_npz(tmp_path / "own.npz", make_columns(rows=160))
     options = ["--folds", "2", "--seeds", "1", "--epochs", "5000", "--set", "train.batch=16", "--inputs", "views"]
     command = ["train", "triage", "--views", str(views), "--out", str(tmp_path / "triage"), *options]
@@ -265,7 +266,7 @@ def test_a_training_that_is_stopped_ends_in_order(tmp_path):
         [sys.executable, "-m", "survey", *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
         first = process.stdout.readline()
-        process.terminate()
+        process.send_signal(number)
         _, err = process.communicate(timeout=120)
     assert "member 1/2" in first
     assert process.returncode == 130, err

@@ -2,6 +2,10 @@
 
 import csv
 import json
+import signal
+import subprocess
+import sys
+import time
 import tomllib
 
 import numpy as np
@@ -174,3 +178,25 @@ def test_the_command_searches(tmp_path, capsys, local_ray):
     assert "that no trial saw" in said
     assert "trial 0: AP" in said
     assert load(str(out)).train.learning_rate in (1e-6, 1e-2, CONFIG.learning_rate)
+
+
+@pytest.mark.verify
+def test_a_search_that_is_interrupted_keeps_what_it_has(tmp_path):
+    path = write_npz(tmp_path / "views.npz", make_columns(rows=240))
+    out = tmp_path / "best.toml"
+    words = ["--epochs", "4000", "--trials", "3", "--set", "train.folds=3", "--set", "train.batch=16"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "survey", "tune", "vetting", "--set", str(path), *words, "--out", str(out)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        deadline = time.monotonic() + 120
+        while not list(tmp_path.glob(".best.tuning/*/ray/*")) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=120)
+    assert process.returncode == 130, err
+    assert "interrupted" in err
+    assert list(tmp_path.glob(".best.tuning/*"))
+    assert not out.exists()

@@ -6,9 +6,14 @@ import hashlib
 import json
 import multiprocessing
 import os
+import shutil
+import signal
+import threading
+import time
 import urllib.request
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from time import sleep as wait
 from typing import Any
 
 import pyarrow as pa
@@ -582,26 +587,98 @@ def test_a_run_folder_may_be_an_object_store(tmp_path: Path, bucket: str, monkey
     assert remote == hashes(tmp_path / "here")
 
 
-def test_an_object_store_has_a_lock_too(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def leave_lock(place: folders.Folder, pid: int = 7) -> bytes:
+    lock = json.dumps({"pid": pid, "host": "elsewhere"}).encode()
+    place.write(folders.LOCK, lock)
+    return lock
+
+
+def test_an_object_store_has_a_lock_too(bucket: str) -> None:
     place = folders.open_folder(f"{bucket}/run")
-    place.write(folders.LOCK, json.dumps({"pid": 7, "host": "elsewhere"}).encode())
+    with folders.locked(place):
+        assert b"elsewhere" not in place.read(folders.LOCK).to_pybytes()
+        with pytest.raises(RunRefused, match=f"process {os.getpid()}"), folders.locked(place):
+            pass
+    assert not place.exists(folders.LOCK)
+
+
+def test_a_holder_elsewhere_is_refused_to_when_it_shows_itself(
+    bucket: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    place = folders.open_folder(f"{bucket}/run")
+    leave_lock(place)
+    # Times of the store are whole seconds.
+    monkeypatch.setattr(folders.time, "sleep", lambda seconds: (wait(1.1), leave_lock(place)))
     with pytest.raises(RunRefused, match="process 7 on elsewhere"), folders.locked(place):
         pass
-    monkeypatch.setattr(folders, "STALE_AFTER_S", -1.0)
+    assert "may be in use by process 7 on elsewhere" in caplog.text
+    assert place.exists(folders.LOCK)
+
+
+def test_the_lock_of_one_who_is_silent_is_taken(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = folders.open_folder(f"{bucket}/run")
+    leave_lock(place)
+    monkeypatch.setattr(folders, "STALE_AFTER_S", 3.0)
+    monkeypatch.setattr(folders, "LOOK_S", 0.1)
     with folders.locked(place):
-        assert place.exists(folders.LOCK)
+        pass
     assert not place.exists(folders.LOCK)
+
+
+def test_a_holder_renews_its_own_lock_and_no_other(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(folders, "RENEW_S", 0.05)
+    place = folders.open_folder(f"{bucket}/run")
+    with folders.locked(place):
+        first = place.modified(folders.LOCK)
+        deadline = time.monotonic() + 60
+        while place.modified(folders.LOCK) == first and time.monotonic() < deadline:
+            wait(0.1)
+        assert place.modified(folders.LOCK) > first
+        other = leave_lock(place)
+        taken = place.modified(folders.LOCK)
+        wait(2.2)
+        assert (place.read(folders.LOCK).to_pybytes(), place.modified(folders.LOCK)) == (other, taken)
+    assert place.read(folders.LOCK).to_pybytes() == other
+
+
+def test_who_is_interrupted_while_it_takes_a_lock_leaves_none(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    place = folders.open_folder(f"{bucket}/run")
+    monkeypatch.setattr(folders.time, "sleep", interrupt)
+    with pytest.raises(KeyboardInterrupt), folders.locked(place):
+        pass
+    assert not place.exists(folders.LOCK)
+
+
+def test_an_upload_is_never_interrupted(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C comes while a file is on its way: it is there as a whole, and the interruption is seen."""
+    place = folders.open_folder(f"{bucket}/run")
+    begun, copy = threading.Event(), shutil.copyfileobj
+
+    def copy_slowly(*given: Any) -> None:
+        begun.set()
+        wait(0.5)
+        copy(*given)
+
+    monkeypatch.setattr(folders.shutil, "copyfileobj", copy_slowly)
+    main = threading.main_thread().ident
+    assert main is not None
+    threading.Thread(target=lambda: (begun.wait(60), signal.pthread_kill(main, signal.SIGINT))).start()
+    with pytest.raises(KeyboardInterrupt):
+        place.write("file", b"whole" * 1000)
+    assert place.read("file").to_pybytes() == b"whole" * 1000
 
 
 def test_of_two_who_begin_at_once_on_an_object_store_the_last_has_it(
     bucket: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place = folders.open_folder(f"{bucket}/run")
-    other = json.dumps({"pid": 7, "host": "elsewhere"}).encode()
-    monkeypatch.setattr(folders.time, "sleep", lambda seconds: place.write(folders.LOCK, other))
+    monkeypatch.setattr(folders.time, "sleep", lambda seconds: leave_lock(place))
     with pytest.raises(RunRefused, match="process 7 on elsewhere"), folders.locked(place):
         pass
-    assert place.read(folders.LOCK).to_pybytes() == other
+    assert b"elsewhere" in place.read(folders.LOCK).to_pybytes()
 
 
 def test_a_failed_upload_leaves_no_half_of_a_file(bucket: str) -> None:
