@@ -293,7 +293,7 @@ class RunConfig(Frozen):
     search_actors: int = Field(2, ge=1)
     gpus_per_search: float = Field(0.0, ge=0)
     object_store_mb: int = Field(400, ge=80)
-    """Shared memory of a local Ray; also what the stream may hold of it, wherever it runs."""
+    """Shared memory of a local Ray, half of it for the stream. A cluster's nodes have stores of their own."""
     stall_s: float = Field(900.0, gt=0)
     """A stream without any progress for this long ends with an error."""
     usd_per_hour: float = Field(0.0, ge=0)

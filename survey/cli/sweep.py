@@ -54,6 +54,9 @@ if TYPE_CHECKING:
 FINISHED_WITH_FAILED = 3
 
 
+USUAL_STARS = {"tess": 20_000, "kepler": 165_000, "k2": 20_000}
+"""With a light curve in a sector (at two minutes), quarter or campaign, about."""
+
 PLAIN_PROGRESS_S = 5.0
 """Where there is no terminal, a line of progress at most this often."""
 
@@ -149,10 +152,7 @@ def sweep(
     if older is not None:
         config = store.as_recorded(config, older.record)
     if dry_run and asked.needs_the_archive():
-        say(
-            f"Only the archive knows the stars of {asked.name}, and --dry-run asks nothing: `survey sweep` would first "
-            f"read their list from {escape(asked.source)}. Give --targets FILE for an estimate."
-        )
+        _say_usual(asked, limit, config, nodes)
         return
     kept_in, compared = choose_cache(cache, asked.source), choose_catalogs(catalogs)
     opened = asked.open(config, kept_in, catalogs, limit, all_observations, older)
@@ -160,7 +160,7 @@ def sweep(
     plan = store.plan(root, config, opened.targets)
     _say_plan(asked, opened, plan, config, root)
     if dry_run:
-        _say_costs(plan, is_remote(asked.source), nodes)
+        _say_costs(plan, asked.source, nodes)
         return
     described = opened.source.describe()
     record = asked.record(limit, all_observations) | ({} if older is None else {"onto": older.folder.root})
@@ -347,7 +347,23 @@ def _say_plan(asked: Asked, opened: Opened, plan: "Plan", config: "Config", root
     show(table)
 
 
-def _say_costs(plan: "Plan", remote: bool, prices: str | None) -> None:
+def _say_usual(asked: Asked, limit: int | None, config: "Config", prices: str | None) -> None:
+    """The costs of as many stars as there usually are."""
+    from survey.runs import store
+
+    mission = asked.mission or "tess"
+    stars = USUAL_STARS[mission] * max(1, len(asked.observations))
+    stars = stars if limit is None else min(limit, stars)
+    say(
+        f"Only the archive knows the stars of {asked.name}, and --dry-run asks nothing: `survey sweep` would first "
+        f"read their list from {escape(asked.source)}. Usually they are about {stars:,}; --targets FILE is exact."
+    )
+    plan = store.plan_unlisted(mission, asked.observations[:1], stars, config)
+    say(f"about {size(1e9 * plan.gigabytes)} to read, {span(3600 * plan.core_hours)} of one core")
+    _say_costs(plan, asked.source, prices)
+
+
+def _say_costs(plan: "Plan", source: str, prices: str | None) -> None:
     """What the sweep would cost on machines for hire."""
     from survey.runs.costs import read_prices, reckon
 
@@ -367,9 +383,11 @@ def _say_costs(plan: "Plan", remote: bool, prices: str | None) -> None:
         f"prices of {escape(listed.as_of)}, to be changed: --nodes FILE. Without head, storage and requests.",
         style="dim",
     )
-    if remote and plan.fetch_hours:
+    if is_remote(source) and plan.fetch_hours:
+        # S3 is asked first how long a file is.
+        hours = plan.fetch_hours * (2 if "s3:" in source else 1)
         say(
-            f"not faster than {span(3600 * plan.fetch_hours)}: run.requests_per_s asks the archive no oftener",
+            f"not faster than {span(3600 * hours)}: run.requests_per_s asks the archive no oftener",
             style="dim",
         )
 

@@ -48,7 +48,7 @@ from survey.runs.stages import choose_window
 from survey.signals.detrend import depth_retention
 from survey.signals.search import resolve_engine
 from survey.stars import catalogs
-from survey.stars.targets import Target
+from survey.stars.targets import Target, make_target
 
 RECORD = "run.json"
 MANIFEST = "manifest.parquet"
@@ -183,6 +183,16 @@ def plan(root: str | os.PathLike[str], config: Config, targets: Sequence[Target]
         run = load_run(root)
         _refuse_changes(run, as_recorded(config, run.record), manifest)
         manifest, parts, rate = run.manifest, run.parts, status(run).stars_per_hour
+    return _reckon(manifest, parts, rate, config)
+
+
+def plan_unlisted(mission: str, observations: Sequence[int], stars: int, config: Config) -> Plan:
+    """What a new sweep of so many stars would do, whose names nobody has asked for."""
+    targets = [make_target(mission, number, observations) for number in range(1, stars + 1)]
+    return _reckon(cut_shards(targets, config.run.shard_size), {}, None, config)
+
+
+def _reckon(manifest: pa.Table, parts: Mapping[int, Part], rate: float | None, config: Config) -> Plan:
     todo = manifest.filter(pc.is_in(manifest.column("shard"), pa.array(_unfinished(manifest, parts), pa.int32())))
     files = pc.max_element_wise(pc.list_value_length(todo.column("observations")), 1)
     counts = pa.table({"mission": todo.column("mission"), "files": files}).group_by("mission")

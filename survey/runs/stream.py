@@ -95,7 +95,7 @@ def sweep(
     if missing:
         with started(run.config, address) as dashboard:
             store.note_dashboard(run, dashboard)
-            _stream(run, missing, source, cache, stages, on_progress)
+            _stream(run, missing, Feed(source, cache, stages, address != "local"), on_progress)
     return store.merge(run)
 
 
@@ -149,14 +149,18 @@ def _without_core_note() -> Iterator[None]:
             os.write(2, b"".join(line for line in said if b"RAY_BACKEND_LOG_LEVEL" not in line))
 
 
-def _stream(
-    run: Run,
-    missing: dict[int, pa.Table],
-    source: str,
-    cache: str | None,
-    stages: Sequence[Stage],
-    on_progress: Callable[[Progress], None],
-) -> None:
+@dataclass(frozen=True)
+class Feed:
+    """What the stream is made of. source: as for `open_source`; cache: folder of fetched light curves; shared: whether
+    its Ray is a cluster's, whose object stores are its own affair, and not one of `run.object_store_mb`."""
+
+    source: str
+    cache: str | None
+    stages: Sequence[Stage]
+    shared: bool = False
+
+
+def _stream(run: Run, missing: dict[int, pa.Table], feed: Feed, on_progress: Callable[[Progress], None]) -> None:
     begin = time.monotonic()
     total = sum(len(table) for table in missing.values())
     counts: Counter[str] = Counter()
@@ -165,7 +169,7 @@ def _stream(
     meters = Meters(run.folder.root)
     meters.set_backlog(len(missing), total, None)
     done = 0
-    stream = iterate(missing, run.config, source, cache, stages)
+    stream = iterate(missing, run.config, feed)
     with (
         _explained(),
         _threads_ended(),
@@ -190,13 +194,11 @@ def _commit(run: Run, batch: pa.Table) -> pa.Table:
     return store.commit(run, *unpack(batch))
 
 
-def _iterate(
-    missing: dict[int, pa.Table], config: Config, source: str, cache: str | None, stages: Sequence[Stage]
-) -> Generator[pa.Table, None, None]:
+def _iterate(missing: dict[int, pa.Table], config: Config, feed: Feed) -> Generator[pa.Table, None, None]:
     """The finished shards, as they come."""
-    asks_network = source == "mast" or "://" in source
+    asks_network = feed.source == "mast" or "://" in feed.source
     with limits.kept(config) if asks_network else contextlib.nullcontext() as keeper:
-        dataset = build(missing, config, source, cache, stages, keeper)
+        dataset = build(missing, config, feed, keeper)
         yield from dataset.iter_batches(batch_size=1, batch_format="pyarrow", prefetch_batches=0)
 
 
@@ -244,30 +246,23 @@ def _explained() -> Iterator[None]:
         raise SurveyError(f"the stream failed: {reason}. What was committed is safe; run again to go on") from error
 
 
-def build(
-    missing: dict[int, pa.Table],
-    config: Config,
-    source: str,
-    cache: str | None,
-    stages: Sequence[Stage] = STAGES,
-    keeper: str | None = None,
-) -> ray.data.Dataset:
+def build(missing: dict[int, pa.Table], config: Config, feed: Feed, keeper: str | None = None) -> ray.data.Dataset:
     """The lazy stream: a row a shard in, a row a shard out, without the long series.
 
     keeper: name of the actor that keeps the limits of what is asked of an archive; None where none is asked.
     Every operator has resources of its own, so that Ray does not fuse a fetch into a search.
     """
-    _configure(config)
+    _configure(config, feed.shared)
     items = [{"shard": shard, "payload": schema.pack(table)} for shard, table in missing.items()]
     dataset = ray.data.from_items(items, override_num_blocks=len(items))
-    groups = group_stages(stages, config, len(items))
+    groups = group_stages(feed.stages, config, len(items))
     for k, (group, resources) in enumerate(groups):
         dataset = dataset.map_batches(
             Worker,
             fn_constructor_args=(
                 [stage.make for stage in group],
                 config,
-                (source, cache, keeper) if any(stage.asks for stage in group) else None,
+                (feed.source, feed.cache, keeper) if any(stage.asks for stage in group) else None,
                 k == len(groups) - 1,
             ),
             batch_size=1,
@@ -296,13 +291,13 @@ def group_stages(
     return [fetch, detrend, search, (stages[3:], {"num_cpus": 0.75, "concurrency": searchers})]
 
 
-def _configure(config: Config) -> None:
+def _configure(config: Config, shared: bool) -> None:
     """Ray Data's settings; they are captured when a dataset is made."""
     context = DataContext.get_current()
     context.enable_progress_bars = False
     context.max_errored_blocks = 0
     context.execution_no_progress_timeout_s = config.run.stall_s
-    limit = 0.5 * (config.run.object_store_mb << 20)
+    limit = None if shared else 0.5 * (config.run.object_store_mb << 20)
     limits = context.execution_options.resource_limits
     context.execution_options.resource_limits = limits.copy(object_store_memory=limit)
 

@@ -37,6 +37,15 @@ PUBLIC_BUCKET = "stpubdata"
 
 PUBLIC_REGION = "us-east-1"
 
+CREDENTIALS = (
+    "AWS_ACCESS_KEY_ID",
+    "AWS_PROFILE",
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+)
+"""Any of these in the environment says that there are some."""
+
 T = TypeVar("T")
 
 
@@ -200,8 +209,9 @@ def open_store(url: str, run: RunConfig, limiter: Limiter) -> Store:
 class S3Store:
     """A bucket or a prefix of one.
 
-    Read without credentials unless the environment has some (AWS_ACCESS_KEY_ID, AWS_PROFILE) and it is another bucket
-    than the public one. AWS_ENDPOINT_URL points to another server, AWS_REGION to another region than us-east-1.
+    Read without credentials unless the environment has some (CREDENTIALS) and it is another bucket than the public one.
+    A machine's own role is asked for by AWS_PROFILE=default. AWS_ENDPOINT_URL points to another server, AWS_REGION to
+    another region than us-east-1.
     """
 
     def __init__(self, root: str, run: RunConfig, limiter: Limiter) -> None:
@@ -210,9 +220,8 @@ class S3Store:
         self._host = f"s3://{root.partition('/')[0]}"
         public = root.partition("/")[0] == PUBLIC_BUCKET
         endpoint = urlsplit(os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or "")
-        has_credentials = "AWS_ACCESS_KEY_ID" in os.environ or "AWS_PROFILE" in os.environ
         self._fs = fs.S3FileSystem(
-            anonymous=public or not has_credentials,
+            anonymous=public or not any(name in os.environ for name in CREDENTIALS),
             region=PUBLIC_REGION if public else os.environ.get("AWS_REGION", PUBLIC_REGION),
             endpoint_override=endpoint.netloc or None,
             scheme=endpoint.scheme or "https",

@@ -1,11 +1,15 @@
 """What the chaos did and what came of it. Where all of it is made, it is written into the page on reliability."""
 
 import csv
+import datetime
+import os
 import re
+import subprocess
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
+from tests.chaos.scale import SEED
 from tests.conftest import ROOT
 
 PAGE = ROOT / "docs" / "reliability.md"
@@ -43,9 +47,18 @@ class Ledger:
             row = f"| {' | '.join((tried, *cells))} |"
             text, found = re.subn(rf"^\| {re.escape(tried)} \|.*$", lambda _, row=row: row, text, flags=re.MULTILINE)
             assert found == 1, f"{PAGE.name} has no row for {tried}"
+        text, found = re.subn(r"^Whole run of .*$", whole_run(), text, flags=re.MULTILINE)
+        assert found == 1, f"{PAGE.name} does not say when it was run"
         PAGE.write_text(text)
         if self.kills:
             write_kills(KILLS, self.kills)
+
+
+def whole_run() -> str:
+    """When, where, and of what."""
+    commit = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True)
+    version = commit.stdout.strip() or "no commit"
+    return f"Whole run of {datetime.date.today()}, seed {SEED}, {os.cpu_count()} cores, commit {version}."
 
 
 def write_kills(path: Path, kills: Sequence[Kill]) -> None:

@@ -169,8 +169,9 @@ def kill_raylet(sweep: Sweep) -> str | None:
             if not (sweep.marks / mark).exists():
                 continue
             raylet.kill()
-        end_all(family)
+            end_all(family)
         node.process.wait()
+        assert (sweep.marks / mark).exists(), "it was killed before its stage ended"
         return mark
     return None
 

@@ -127,10 +127,13 @@ def test_every_node_asks_for_the_token_and_the_dashboard_is_private(launcher: di
     assert "~/.ray/auth_token" in launcher["file_mounts"]
 
 
-def test_on_aws_only_ssh_is_open_and_the_archive_is_near() -> None:
-    provider = yaml.safe_load((ROOT / "cluster.yaml").read_text())["provider"]
-    assert provider["region"] == "us-east-1"
-    assert [(rule["FromPort"], rule["ToPort"]) for rule in provider["security_group"]["IpPermissions"]] == [(22, 22)]
+def test_on_aws_the_archive_is_near_and_no_machine_is_in_a_group_that_ray_makes() -> None:
+    """Such a group is open to SSH from everywhere."""
+    content = yaml.safe_load((ROOT / "cluster.yaml").read_text())
+    assert content["provider"]["region"] == "us-east-1"
+    assert "security_group" not in content["provider"]
+    groups = [kind["node_config"]["SecurityGroupIds"] for kind in content["available_node_types"].values()]
+    assert groups == [["sg-YOUR-GROUP"]] * 3
 
 
 def test_a_stopped_job_has_time_to_end(launcher: dict[str, Any]) -> None:
@@ -191,12 +194,15 @@ def test_in_kubernetes_only_ray_reaches_ray() -> None:
     content = yaml.safe_load(NETWORK.read_text())
     assert (content["apiVersion"], content["kind"]) == ("networking.k8s.io/v1", "NetworkPolicy")
     assert content["spec"]["podSelector"] == {"matchLabels": {"ray.io/is-ray-node": "yes"}}
-    among, operator, ingress = content["spec"]["ingress"]
+    among, operator, scraper, ingress = content["spec"]["ingress"]
     assert among == {"from": [{"podSelector": content["spec"]["podSelector"]}]}
     assert [rule["port"] for rule in operator["ports"]] == [8265]
+    assert [rule["port"] for rule in scraper["ports"]] == [8080]
     assert [rule["port"] for rule in ingress["ports"]] == [8000]
     assert all(
-        place.keys() & {"namespaceSelector", "podSelector"} for rule in (operator, ingress) for place in rule["from"]
+        place.keys() & {"namespaceSelector", "podSelector"}
+        for rule in (operator, scraper, ingress)
+        for place in rule["from"]
     )
 
 
@@ -215,7 +221,7 @@ def test_all_run_the_same_image() -> None:
         for path in (*LAUNCHERS, SWEEP, SERVICE)
         for image in re.findall(r"image: (\S+)", (ROOT / path).read_text())
     }
-    assert images == {"YOUR-REGISTRY/transit-survey:0.1.0"}
+    assert images == {"YOUR-REGISTRY/transit-survey:0.1.0", "YOUR-REGISTRY/transit-survey-cuda:0.1.0"}
     from importlib.metadata import version
 
     assert f"FROM rayproject/ray:{version('ray')}" in (ROOT / "jobs" / "Dockerfile").read_text()

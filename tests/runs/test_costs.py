@@ -41,5 +41,19 @@ def test_a_dry_run_says_hours_and_cost(tmp_path: Path, capsys: pytest.CaptureFix
     [row] = [line.split() for line in said.splitlines() if line.startswith("mine")]
     assert row == ["mine", "4", "4.000", "0.02", "0.07"], "3,600 stars of 0.07 s each"
     assert "prices of today" in said
-    assert "not faster than 6 min" in said
+    assert "not faster than 12 min" in said, "two requests a file"
     assert not (tmp_path / "run").exists()
+
+
+def test_a_dry_run_of_a_sector_reckons_with_as_many_stars_as_usual(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "nodes.toml").write_text('as_of = "today"\n[[node]]\nname = "mine"\ncores = 4\nusd_per_hour = 4\n')
+    asked = ["sweep", "--sector", "15,16", "--dry-run", "--nodes", str(tmp_path / "nodes.toml")]
+    assert main([*asked, "--out", str(tmp_path / "run")]) == 0
+    said = capsys.readouterr().out
+    assert "about 40,000" in said
+    [row] = [line.split() for line in said.splitlines() if line.startswith("mine")]
+    assert row == ["mine", "4", "4.000", "0.19", "0.78"], "40,000 stars of 0.07 s each"
+    assert main([*asked, "--limit", "3600"]) == 0
+    assert "not faster than 12 min" in capsys.readouterr().out

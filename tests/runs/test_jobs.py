@@ -12,10 +12,12 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from survey.learning.artifact import load_artifact
 from survey.runs import recovery, store
 from survey.runs.watch import Watch
 from survey.stars.simulate import write_archive
 from tests.heads import RAY, ROOT, Head, running_head
+from tests.learning.view_files import make_columns, write_npz
 from tests.runs import fakes
 from tests.runs.driver import ADDRESS
 
@@ -62,6 +64,15 @@ def test_injected_planets_are_a_job(head: Head, archive_here: Path, tmp_path: Pa
     assert sorted(star["status"] for star in stars) == ["bad_file", "ok", "ok"]
     assert [star["period"] is not None for star in stars] == [star["status"] == "ok" for star in stars]
     assert (run / recovery.FIGURE).exists()
+
+
+def test_a_training_runs_as_a_job(head: Head, tmp_path: Path) -> None:
+    views, model = write_npz(tmp_path / "views.npz", make_columns(rows=160)), tmp_path / "triage"
+    command = [RAY, "job", "submit", f"--address={head.url}", "--working-dir=.", "--"]
+    command += ["python", "-m", "jobs.train", "triage", f"--set={views}", f"--out={model}", "--folds=2", "--seeds=1"]
+    command += ["--epochs=2", "--set=train.batch=16", "--inputs=views", "--workers=1"]
+    run_when_ready(command, working_folder(tmp_path), head, "No available agent")
+    assert load_artifact(model).record.name == "triage"
 
 
 def test_a_stopped_job_ends_in_order_and_the_next_one_goes_on(head: Head, tmp_path: Path) -> None:

@@ -8,9 +8,10 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
-from survey.config import load
+from survey.config import Config, load
 from survey.errors import FetchFailed
 from survey.runs import limits, store, stream
 from survey.runs.limits import LEASE_S, RENEW_S, Keeper, Permit, SharedLimits, Told, Unreachable
@@ -191,8 +192,8 @@ CONFIG = load(overrides=["run.requests_per_s=100000", "run.requests_at_once=3", 
 class Visitor:
     """A process of the run: threads that ask, and what they saw."""
 
-    def __init__(self, keeper: str) -> None:
-        self.client = limits.join(keeper, CONFIG)
+    def __init__(self, keeper: str, config: Config = CONFIG) -> None:
+        self.client = limits.join(keeper, config)
 
     def pid(self) -> int:
         return os.getpid()
@@ -200,6 +201,19 @@ class Visitor:
     def ask(self, threads: int, times: int) -> tuple[int, int]:
         crowd = let_through([self.client], threads, times)
         return crowd.through, crowd.most
+
+    def ask_for(self, seconds: float) -> list[float]:
+        """When it was let through (Unix time); one that is refused waits no longer."""
+        end, times = time.time() + seconds, []
+        while time.time() < end:
+            with contextlib.suppress(Down), self.client.asking("archive"):
+                times.append(time.time())
+        return times
+
+    def fail(self, times: int) -> None:
+        for _ in range(times):
+            with contextlib.suppress(FetchFailed), self.client.asking("archive"):
+                raise FetchFailed("the server answers 500")
 
     def hold(self) -> None:
         """Takes all that may be at once, and says so when it has it."""
@@ -238,6 +252,30 @@ def test_processes_of_a_run_ask_one_keeper_and_outlive_each_other(monkeypatch):
         ray.kill(keeper, no_restart=True)
         assert ray.get(second.ask.remote(4, 5), timeout=60) == (20, 1)
     for visitor in (first, second):
+        ray.kill(visitor)
+
+
+@pytest.mark.verify
+@pytest.mark.usefixtures("local_ray")
+@pytest.mark.filterwarnings(r"ignore::DeprecationWarning:ray\..*", r"ignore::FutureWarning:ray\..*")
+def test_processes_share_one_rate_and_one_breaker():
+    import ray
+
+    rate, seconds = 20.0, 6.0
+    config = load(overrides=[f"run.requests_per_s={rate}", "run.requests_at_once=4", "run.fetch_actors=3"])
+    visitors = ray.remote(num_cpus=0)(Visitor)
+    with limits.kept(config) as name:
+        some = [visitors.remote(name, config) for _ in range(3)]
+        ray.get([visitor.pid.remote() for visitor in some], timeout=120)
+        each = ray.get([visitor.ask_for.remote(seconds) for visitor in some], timeout=120)
+        times = np.sort(np.concatenate(each))
+        assert all(each)
+        # A burst of a second's worth, and then the rate: that of all together.
+        assert np.all(np.arange(len(times)) <= rate * (1.0 + times - times[0]) + config.run.requests_at_once)
+        assert len(times) > 0.7 * rate * seconds
+        ray.get(some[0].fail.remote(40), timeout=120)
+        assert ray.get(some[1].ask_for.remote(1.0), timeout=120) == []
+    for visitor in some:
         ray.kill(visitor)
 
 

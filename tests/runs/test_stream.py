@@ -40,7 +40,8 @@ def operators(config: Config, source: str) -> list[str]:
     """Names of the physical operators of a stream, as Ray has planned them."""
     from ray.data._internal.logical.optimizers import get_execution_plan
 
-    dataset = stream.build({0: fakes_table(3), 1: fakes_table(3)}, config, source, None, fakes.FAKES)
+    feed = stream.Feed(source, None, fakes.FAKES)
+    dataset = stream.build({0: fakes_table(3), 1: fakes_table(3)}, config, feed)
     plan = get_execution_plan(dataset._logical_plan)
     physical = plan[0] if isinstance(plan, tuple) else plan
     names, operator = [], physical.dag
