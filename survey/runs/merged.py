@@ -39,8 +39,8 @@ def as_done(
     work: Callable[[Key], Read], keys: Iterable[Key], at_once: int, patience_s: float
 ) -> Generator[Read, None, None]:
     """What `work` gives for each key, as it ends. Before the next key is asked for, work has `patience_s`: what is
-    quick is told at once, of what is slow several are under way, and told when the next key is there. To be closed: it
-    waits for those under way then."""
+    quick is given at once, of what is slow several are under way, and given when the next key is there. To be closed:
+    it waits for those under way then."""
     under_way: set[Future[Read]] = set()
     with ThreadPoolExecutor(at_once) as pool:
         for key in keys:

@@ -16,7 +16,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -161,37 +160,51 @@ class Feed:
 
 
 def _stream(run: Run, missing: dict[int, pa.Table], feed: Feed, on_progress: Callable[[Progress], None]) -> None:
-    begin = time.monotonic()
-    total = sum(len(table) for table in missing.values())
-    counts: Counter[str] = Counter()
-    on_progress(Progress(0, len(missing), 0, total, 0.0, {}))
+    account = Account(run, missing, on_progress)
     iterate = _iterate_afar if ray.util.client.ray.is_connected() else _iterate
-    meters = Meters(run.folder.root)
-    meters.set_backlog(len(missing), total, None)
-    done = 0
     stream = iterate(missing, run.config, feed)
+
+    def commit(batch: pa.Table) -> None:
+        account.add(store.commit(run, *unpack(batch)))
+
     with (
         _explained(),
         _threads_ended(),
         contextlib.closing(stream) as shards,
-        contextlib.closing(store.commit_each(partial(_commit, run), shards)) as committed,
+        contextlib.closing(store.commit_each(commit, shards)) as committed,
     ):
-        for telemetry in committed:
-            store.append_progress(run, telemetry)
-            done += 1
-            counts.update(telemetry.column("status").to_pylist())
-            now = time.monotonic()
-            progress = Progress(done, len(missing), sum(counts.values()), total, now - begin, dict(counts))
-            meters.count(telemetry)
-            meters.set_backlog(len(missing) - done, total - progress.stars, progress.remaining_s)
-            on_progress(progress)
+        done = sum(1 for _ in committed)
     if done != len(missing):
         raise SurveyError(f"the stream ended after {done} of {len(missing)} shards; run again to go on")
 
 
-def _commit(run: Run, batch: pa.Table) -> pa.Table:
-    """Returns the telemetry of the shard."""
-    return store.commit(run, *unpack(batch))
+class Account:
+    """Tells of every commit when it is there, whichever thread made it: in progress.csv, to Prometheus and to the
+    user."""
+
+    def __init__(self, run: Run, missing: dict[int, pa.Table], on_progress: Callable[[Progress], None]) -> None:
+        self._run, self._on_progress = run, on_progress
+        self._begin = time.monotonic()
+        self._shards, self._stars = len(missing), sum(len(table) for table in missing.values())
+        self._done, self._counts = 0, Counter[str]()
+        self._one_at_a_time = threading.Lock()
+        self._meters = Meters(run.folder.root)
+        self._meters.set_backlog(self._shards, self._stars, None)
+        on_progress(self._progress())
+
+    def add(self, telemetry: pa.Table) -> None:
+        with self._one_at_a_time:
+            store.append_progress(self._run, telemetry)
+            self._done += 1
+            self._counts.update(telemetry.column("status").to_pylist())
+            progress = self._progress()
+            self._meters.count(telemetry)
+            self._meters.set_backlog(self._shards - self._done, self._stars - progress.stars, progress.remaining_s)
+            self._on_progress(progress)
+
+    def _progress(self) -> Progress:
+        seconds = time.monotonic() - self._begin if self._done else 0.0
+        return Progress(self._done, self._shards, sum(self._counts.values()), self._stars, seconds, dict(self._counts))
 
 
 def _iterate(missing: dict[int, pa.Table], config: Config, feed: Feed) -> Generator[pa.Table, None, None]:

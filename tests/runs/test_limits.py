@@ -262,7 +262,8 @@ def test_processes_share_one_rate_and_one_breaker():
     import ray
 
     rate, seconds = 20.0, 6.0
-    config = load(overrides=[f"run.requests_per_s={rate}", "run.requests_at_once=4", "run.fetch_actors=3"])
+    asked = [f"run.requests_per_s={rate}", "run.requests_at_once=4", "run.fetch_actors=3", "run.patience_s=0"]
+    config = load(overrides=asked)
     visitors = ray.remote(num_cpus=0)(Visitor)
     with limits.kept(config) as name:
         some = [visitors.remote(name, config) for _ in range(3)]

@@ -24,7 +24,7 @@ from survey import schema
 from survey.config import SCIENCE_VERSION, Config, load
 from survey.errors import RunRefused, SurveyError, UsageError
 from survey.runs import folder as folders
-from survey.runs import store
+from survey.runs import merged, store
 from survey.runs.candidates import rank_candidates
 from survey.runs.crossmatch import MATCHED
 from survey.runs.manifest import cut_shards
@@ -434,6 +434,33 @@ def test_status_of_a_half_done_run(tmp_path: Path) -> None:
     assert (result.shards_done, result.shards, result.targets_done, result.targets) == (1, 3, 10, 30)
     assert not result.complete
     assert not result.merged
+
+
+def peak_of_merge(root: Path, count: int) -> int:
+    """Most bytes that Arrow had at once."""
+    config = load(overrides=["run.shard_size=50"])
+    with store.open_run(root, config, fakes.targets(count)) as run:
+        commit_all(run)
+        usual = pa.default_memory_pool()
+        counted = pa.proxy_memory_pool(usual)
+        pa.set_memory_pool(counted)
+        try:
+            store.merge(run)
+        finally:
+            pa.set_memory_pool(usual)
+    peak: int = counted.max_memory()
+    return peak
+
+
+def test_a_merge_takes_no_more_memory_for_more_stars(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "GROUP_ROWS", 100)
+    monkeypatch.setattr(store, "FEATURE_GROUP_ROWS", 50)
+    monkeypatch.setattr(merged, "SPOOL_ROWS", 50)
+    monkeypatch.setattr(merged, "AHEAD", 2)
+    monkeypatch.setattr(merged.read_ahead, "__defaults__", (2,))
+    few, many = peak_of_merge(tmp_path / "few", 400), peak_of_merge(tmp_path / "many", 2000)
+    assert pq.read_metadata(tmp_path / "many" / store.TARGETS).num_row_groups == 20
+    assert many < 2 * few, "five times the stars; a little grows with the signals"
 
 
 def test_a_plan_writes_nothing_and_knows_what_is_done(tmp_path: Path) -> None:
