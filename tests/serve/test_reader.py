@@ -356,10 +356,14 @@ def test_memory_stays_flat_over_many_uploads(reader):
         ctypes.CDLL(None).malloc_trim(0)
         return sum(psutil.Process(pid).memory_full_info().uss for pid in (os.getpid(), reader.start()))
 
+    def growth(count: int) -> int:
+        before = used()
+        read(count)
+        return used() - before
+
     read(150)
-    zygote, before = reader.start(), used()
-    read(300)
+    zygote = reader.start()
+    # A leak shows every time; what an allocator takes once, and other threads of this process, do not.
+    assert min(growth(150) for _ in range(4)) < 150 * 1024
     assert reader.start() == zygote
-    grown = used() - before
-    assert grown < 300 * 1024
     assert psutil.Process(zygote).num_fds() < 20
