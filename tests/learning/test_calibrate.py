@@ -41,7 +41,7 @@ def test_a_probability_never_falls_as_the_score_rises_nor_is_certain(method, row
     scores, labels = np.array([row[0] for row in rows]), np.array([row[1] for row in rows])
     fitted = CALIBRATORS[method](scores, labels)
     found = fitted.probability(np.linspace(-25, 25, 101))
-    assert (np.diff(found) >= 0).all()
+    assert (np.diff(found) >= -1e-12).all()  # interpolation rounds
     assert ((found >= 0) & (found <= 1)).all()
     if method == "isotonic":
         assert 0 < found[0] <= found[-1] < 1

@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -45,6 +45,8 @@ def test_fields_are_those_of_the_schema() -> None:
     cadence=st.sampled_from([2 / 1440, 10 / 1440, 29.4244 / 1440]),
 )
 def test_a_sine_comes_back(period: float, amplitude: float, phase: float, cadence: float) -> None:
+    # With fewer cadences a cycle the two minima of a strong wave may be sampled unequally, and its period is doubled.
+    assume(period > 15 * cadence)
     time = times(cadence=cadence)
     found = measure(time, sine(time, period, amplitude, phase))
     assert found.variability_period == pytest.approx(period, rel=0.05 * period / 27 + 1e-3)
