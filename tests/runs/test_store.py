@@ -456,7 +456,6 @@ def test_a_merge_takes_no_more_memory_for_more_stars(tmp_path: Path, monkeypatch
     monkeypatch.setattr(store, "GROUP_ROWS", 100)
     monkeypatch.setattr(store, "FEATURE_GROUP_ROWS", 50)
     monkeypatch.setattr(merged, "SPOOL_ROWS", 50)
-    monkeypatch.setattr(merged, "AHEAD", 2)
     monkeypatch.setattr(merged.read_ahead, "__defaults__", (2,))
     few, many = peak_of_merge(tmp_path / "few", 400), peak_of_merge(tmp_path / "many", 2000)
     assert pq.read_metadata(tmp_path / "many" / store.TARGETS).num_row_groups == 20
