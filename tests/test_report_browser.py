@@ -1,6 +1,5 @@
 """The report in a real browser: from a disk, without a network, with mouse and keyboard, in the dark and on a phone."""
 
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from playwright.sync_api import expect
 
 from survey import schema
 from survey.cli import main
@@ -52,19 +52,6 @@ class Visit:
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        pytest.skip("no Chromium on the PATH")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as play:
-        started = play.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        yield started
-        started.close()
-
-
-@pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> store.Run:
     """A run of eight stars with its report, made by the command."""
     folder = tmp_path_factory.mktemp("browser")
@@ -80,6 +67,7 @@ def visit(browser: Any, run: store.Run) -> Iterator[Callable[..., Visit]]:
 
     def open_(path: Path | None = None, hash_: str = "", **window: Any) -> Visit:
         contexts.append(browser.new_context(**{"viewport": {"width": 1300, "height": 900}} | window))
+        contexts[-1].set_default_timeout(60_000)
         seen = Visit(contexts[-1].new_page())
         seen.page.on("console", lambda message: seen.said.append(f"{message.type}: {message.text}"))
         seen.page.on("pageerror", lambda error: seen.said.append(f"error: {error}"))
@@ -165,9 +153,9 @@ def test_a_row_opens_its_sheet_and_arrows_go_on(visit: Callable[..., Visit], run
     assert seen.page.locator("#panel-place").inner_text() == f"2 of {len(stars)}"
     assert seen.page.locator(".check").count() > 5
     seen.page.keyboard.press("Escape")
-    assert not seen.page.locator("#panel").is_visible()
+    expect(seen.page.locator("#panel")).to_be_hidden()
     # A dialog tells of its end a moment later.
-    seen.page.wait_for_function("star => document.activeElement.textContent.startsWith(star)", arg=stars[1])
+    expect(seen.page.locator("#table .opener:focus")).to_contain_text(stars[1])
     seen.page.keyboard.press("ArrowDown")
     seen.page.keyboard.press("Enter")
     assert seen.title.startswith(stars[2])
@@ -178,6 +166,7 @@ def test_points_and_addresses_open_signals(visit: Callable[..., Visit]) -> None:
     seen = visit(hash_="#signal-2")
     assert seen.page.locator("#panel-place").inner_text().startswith("2 of")
     seen.page.locator("#panel-close").click()
+    expect(seen.page.locator("#panel")).to_be_hidden()
     point = seen.page.locator('circle[data-row="0"]').first
     point.scroll_into_view_if_needed()
     point.click(force=True)

@@ -452,4 +452,5 @@ function wire() {
 
 wire();
 chooseFile(null);
-readService().finally(() => follow({ quiet: true }));
+// Who asked for a star before the service had told of itself is not asked for another.
+readService().finally(() => state.question || follow({ quiet: true }));
