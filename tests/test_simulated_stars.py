@@ -6,9 +6,10 @@ import pytest
 
 from survey.config import Config
 from survey.runs.stages import STAGES, Row, rows_of, targets_table
+from survey.stars.lists import read_targets
 from survey.stars.simulate import match_signals, read_truth, write_archive
 from survey.stars.sources import Source, open_source
-from survey.stars.targets import Target, read_targets
+from survey.stars.targets import Target
 from tests.false_alarms import make_false, pass_the_gate, single_observations, vet_curves, vet_stars
 
 BINARIES = ["eclipsing_binary"] * 3 + ["equal_binary"] * 2

@@ -8,7 +8,17 @@ from rich.console import Console
 from rich.text import Text
 
 from survey import schema
-from survey.cli.tables import candidate_table, listed_words, moment, ranges, score_lines, tce_table, verdict_words
+from survey.cli.tables import (
+    SHOWN_PROBLEMS,
+    candidate_table,
+    listed_words,
+    moment,
+    ranges,
+    say_problems,
+    score_lines,
+    tce_table,
+    verdict_words,
+)
 
 
 @pytest.mark.parametrize(
@@ -147,3 +157,11 @@ def test_scores_of_the_star_and_what_no_model_knows_stand_under_the_table() -> N
 
 def test_a_star_that_no_model_scored_has_no_line() -> None:
     assert score_lines(dict.fromkeys(schema.SCORED.names) | {"tces": []}) == []
+
+
+def test_of_very_many_bad_lines_the_first_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+    say_problems([f"line {number}: [what] is no target" for number in range(1, 61)])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "list: line 1: [what] is no target"
+    assert lines[-1] == "list: and 10 more"
+    assert len(lines) == SHOWN_PROBLEMS + 1

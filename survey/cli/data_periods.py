@@ -17,13 +17,13 @@ from survey.cli.options import (
     load_resolver,
     open_source,
 )
-from survey.cli.tables import say
+from survey.cli.tables import say, say_problems
 from survey.errors import UsageError
 
 if TYPE_CHECKING:
     from survey.learning.sets.periods import PeriodsConfig
+    from survey.stars.lists import Targets
     from survey.stars.sources import Source
-    from survey.stars.targets import Target
 
 
 def periods(
@@ -110,16 +110,13 @@ def periods(
         say(f"[dim]left out: {escape(reason)}[/]")
 
 
-def _targets(
-    given: str | None, source: "Source", mission: MissionName | None, catalogs: Path | None
-) -> "tuple[Target, ...]":
-    from survey.stars.targets import read_targets
+def _targets(given: str | None, source: "Source", mission: MissionName | None, catalogs: Path | None) -> "Targets":
+    from survey.stars.lists import Targets, read_targets
 
     if given is None:
-        return tuple(source.targets(mission))
+        return Targets.of(source.targets(mission))
     found = read_targets(given, resolve=load_resolver(catalogs), mission=mission)
-    for problem in found.problems:
-        say(f"[yellow]{escape(problem)}[/]")
+    say_problems(found.problems)
     return found.targets
 
 

@@ -18,13 +18,13 @@ from survey.cli.options import (
     load_resolver,
     open_source,
 )
-from survey.cli.tables import say
+from survey.cli.tables import say, say_problems
 from survey.errors import UsageError
 
 if TYPE_CHECKING:
     from survey.learning.sets.segments import SegmentSetConfig
+    from survey.stars.lists import Targets
     from survey.stars.sources import Source
-    from survey.stars.targets import Target
 
 
 def segments(
@@ -139,14 +139,13 @@ def _asked(given: dict[str, Any], spec: dict[str, Any]) -> "SegmentSetConfig":
 
 def _targets(
     targets: str | None, source: "Source", mission: MissionName | None, limit: int | None, catalogs: Path | None
-) -> "tuple[Target, ...]":
-    from survey.stars.targets import read_targets
+) -> "Targets":
+    from survey.stars.lists import Targets, read_targets
 
     if targets is None:
-        return tuple(source.targets(mission, limit=limit))
+        return Targets.of(source.targets(mission, limit=limit))
     found = read_targets(targets, resolve=load_resolver(catalogs), mission=mission)
-    for problem in found.problems:
-        say(f"[yellow]{escape(problem)}[/]")
+    say_problems(found.problems)
     return found.targets[:limit]
 
 

@@ -3,7 +3,7 @@
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +36,7 @@ from survey.cli.tables import (
     make_console,
     recovery_table,
     say,
+    say_problems,
     show,
     size,
     span,
@@ -48,8 +49,8 @@ if TYPE_CHECKING:
     from survey.runs import onto
     from survey.runs.store import Plan, Run, RunStatus
     from survey.runs.stream import Progress
+    from survey.stars.lists import Targets
     from survey.stars.sources import Source
-    from survey.stars.targets import Target
 
 FINISHED_WITH_FAILED = 3
 
@@ -156,7 +157,7 @@ def sweep(
         return
     kept_in, compared = choose_cache(cache, asked.source), choose_catalogs(catalogs)
     opened = asked.open(config, kept_in, catalogs, limit, all_observations, older)
-    _say_problems(opened.problems)
+    say_problems(opened.problems)
     plan = store.plan(root, config, opened.targets)
     _say_plan(asked, opened, plan, config, root)
     if dry_run:
@@ -168,9 +169,9 @@ def sweep(
         interruption_kept() as heed,
         store.open_run(root, config, opened.targets, source=described, asked=record, catalogs=compared) as run,
     ):
-        if older is not None:
+        if older is not None and opened.asked is not None:
             copy_rows(run, older, opened.asked, opened.source, look or asked.choose_look())
-        del opened  # its stars stand in the manifest, in a tenth of the memory
+        del opened  # its stars stand in the manifest
         result = _stream(run, asked.source, kept_in, address, heed)
         _say_result(run, result, asked)
     if result.failed:
@@ -212,12 +213,12 @@ def _observed(
 
 @dataclass(frozen=True)
 class Opened:
-    """targets: to search; asked: what of them was asked for, beside the stars of an older run."""
+    """targets: to search; asked: what of them was asked for, beside the stars of an older run, where there is one."""
 
-    targets: "tuple[Target, ...]"
+    targets: "Targets"
     problems: tuple[str, ...]
     source: "Source"
-    asked: "onto.Asked"
+    asked: "onto.Asked | None"
 
 
 @dataclass(frozen=True)
@@ -268,8 +269,9 @@ class Asked:
         Raises UsageError where it is not said which stars, or where there are none.
         """
         from survey.runs import onto
+        from survey.stars.lists import Targets, read_targets
         from survey.stars.sources import demo_archive
-        from survey.stars.targets import Target, read_targets
+        from survey.stars.targets import Target
 
         if self.demo and (self.targets or self.observations or self.mission or self.source != "demo"):
             raise UsageError(
@@ -292,15 +294,16 @@ class Asked:
             )
             found, problems = listed.targets, listed.problems
         else:
-            found = () if listless else tuple(source.targets(self.mission, self.observations, limit))
+            found = Targets.of(() if listless else source.targets(self.mission, self.observations, limit))
         if not found and not listless:
             raise UsageError(f"{self.source} holds no star of what was asked for")
         if all_observations:
-            found = tuple(Target(target.target_id, target.mission) for target in found)
+            found = Targets.of(Target(target.target_id, target.mission) for target in found)
         found = found[:limit]
-        asked = onto.Asked({star.target_id for star in found}, self.observations, self.mission)
+        asked = None
         if older is not None:
-            found = tuple(onto.join_targets(older, found, () if all_observations else self.observations, self.mission))
+            asked = onto.Asked({star.target_id for star in found}, self.observations, self.mission)
+            found = onto.join_targets(older, found, () if all_observations else self.observations, self.mission)
         return Opened(found, problems, source, asked)
 
     def record(self, limit: int | None, all_observations: bool) -> dict[str, Any]:
@@ -313,11 +316,6 @@ class Asked:
             "limit": limit,
             "all_observations": all_observations,
         }
-
-
-def _say_problems(problems: Sequence[str]) -> None:
-    for problem in problems:
-        say(f"[yellow]left out:[/] {escape(problem)}")
 
 
 def _say_plan(asked: Asked, opened: Opened, plan: "Plan", config: "Config", root: str) -> None:

@@ -17,6 +17,9 @@ NOTHING = "–"
 SHOWN_CANDIDATES = 20
 """Rows of a table of candidates, where nobody says how many."""
 
+SHOWN_PROBLEMS = 50
+"""Lines of a list of stars that are told of."""
+
 SHOWN_MODEL: Final = "vetting"
 """The model whose probability a table shows, where nobody asks for another's."""
 
@@ -42,6 +45,14 @@ def make_console() -> Console:
 def say(words: str = "", style: str | None = None) -> None:
     """Print a line, which is not broken where a terminal is narrow: paths and commands are to be copied."""
     make_console().print(words, style=style, soft_wrap=True)
+
+
+def say_problems(problems: Sequence[str]) -> None:
+    """What was wrong with the lines of a list of stars; of very many the first."""
+    for problem in problems[:SHOWN_PROBLEMS]:
+        say(f"[yellow]list:[/] {escape(problem)}")
+    if len(problems) > SHOWN_PROBLEMS:
+        say(f"[yellow]list:[/] and {len(problems) - SHOWN_PROBLEMS:,} more")
 
 
 def show(table: Table) -> None:

@@ -111,7 +111,10 @@ class Spool:
     def columns(self, names: Sequence[str]) -> pa.Table:
         """Some columns of all rows, in memory. Nothing can be added any more."""
         with self._reading(sorted(map(self._kind.get_field_index, names))) as reader:
-            return reader.read_all().select(list(names)).combine_chunks()
+            # Arrow reads a batch whole, and what is taken of it would keep all of it.
+            batches = (reader.get_batch(k) for k in range(reader.num_record_batches))
+            parts = [_fresh(pa.Table.from_batches([batch])) for batch in batches]
+            return pa.concat_tables([reader.schema.empty_table(), *parts]).select(list(names)).combine_chunks()
 
     def take(self, places: NDArray[np.int64], rows: int) -> Iterator[pa.Table]:
         """The rows at those places, in their order, so many at a time. Nothing can be added any more."""

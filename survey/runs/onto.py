@@ -23,6 +23,7 @@ from survey.errors import RunRefused, StarError
 from survey.runs import store
 from survey.runs.merged import read_ahead
 from survey.runs.store import Run
+from survey.stars.lists import Targets
 from survey.stars.products import ProductRef
 from survey.stars.sources import Source, choose_pixels, choose_products
 from survey.stars.targets import Target, merge_targets
@@ -43,15 +44,13 @@ class Asked:
     mission: str | None
 
 
-def join_targets(old: Run, asked: Iterable[Target], observations: tuple[int, ...], mission: str | None) -> list[Target]:
+def join_targets(old: Run, asked: Iterable[Target], observations: tuple[int, ...], mission: str | None) -> Targets:
     """The stars of the old run and those asked for, each with the observations of both.
 
     Observations that are asked for are asked of every star of their mission; a star that is new is asked for those of
     the old run too, where its stars have them in common.
     """
-    before = [
-        Target(row["target_id"], row["mission"], tuple(row["observations"] or ())) for row in old.manifest.to_pylist()
-    ]
+    before = Targets(old.manifest.select(schema.TARGET.names))
     joined = {
         star.target_id: merge_targets(star, Target(star.target_id, star.mission, observations))
         if observations and star.mission == mission
@@ -68,7 +67,7 @@ def join_targets(old: Run, asked: Iterable[Target], observations: tuple[int, ...
         of_mission = common.get(star.mission, set())
         shared = [Target(star.target_id, star.mission, some) for some in of_mission if len(of_mission) == 1]
         joined[star.target_id] = merge_targets(shared[0], star) if shared else star
-    return list(joined.values())
+    return Targets.of(joined.values())
 
 
 def refuse_unlike(old: Run, config: Config) -> None:

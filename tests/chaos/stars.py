@@ -10,11 +10,12 @@ from survey.config import load
 from survey.runs import store
 from survey.runs.folder import LOCK
 from survey.runs.stages import STAGES
+from survey.stars.lists import read_targets
 from survey.stars.simulate import archive
 from survey.stars.simulate.products import SECTORS
 from survey.stars.simulate.stars import Kind
 from survey.stars.sources import open_source
-from survey.stars.targets import Target, read_targets
+from survey.stars.targets import Target
 from tests.runs.test_store import MERGED, hashes
 
 SECTOR = 99

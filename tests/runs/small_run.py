@@ -7,8 +7,8 @@ from survey.config import Config, load
 from survey.runs import store
 from survey.runs.stages import STAGES
 from survey.stars import simulate
+from survey.stars.lists import read_targets
 from survey.stars.sources import open_source
-from survey.stars.targets import read_targets
 
 KINDS = ("planet", "planets", "eclipsing_binary", "quiet", "planet", "truncated", "missing", "empty")
 

@@ -45,6 +45,16 @@ def test_rows_come_back_in_any_order(lengths: list[int], batch: int, seed: int) 
     assert not folder.exists()
 
 
+def test_of_wide_rows_no_more_is_kept_than_what_is_asked_for() -> None:
+    wide = pa.table({"number": range(2000), "words": ["w" * 1000] * 2000})
+    with merged.Spool(wide.schema) as spool:
+        spool.add(wide)
+        before = pa.total_allocated_bytes()
+        numbers = spool.columns(["number"])
+        assert pa.total_allocated_bytes() - before < 2 * numbers.nbytes
+    assert numbers.equals(wide.select(["number"]))
+
+
 @given(st.lists(st.integers(0, 9), max_size=8), st.integers(1, 7))
 def test_groups_have_one_length_whatever_the_tables_have(lengths: list[int], size: int) -> None:
     starts = np.cumsum([0, *lengths])

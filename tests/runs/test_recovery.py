@@ -13,9 +13,10 @@ from survey.errors import RunRefused, UsageError
 from survey.runs import recovery, store
 from survey.runs.injection import draw_planet, inject_planet
 from survey.runs.stages import STAGES, examine
+from survey.stars.lists import read_targets
 from survey.stars.simulate import write_archive
 from survey.stars.sources import Source, fetch, open_source
-from survey.stars.targets import Target, read_targets
+from survey.stars.targets import Target
 from tests.runs.test_store import hashes
 
 CELLS = InjectConfig(periods=(1.0, 2.0, 4.0), radii=(1.0, 4.0, 12.0))

@@ -16,9 +16,10 @@ from survey.errors import SurveyError
 from survey.runs import folder as folders
 from survey.runs import store, stream
 from survey.runs.stages import examine, targets_table
+from survey.stars.lists import read_targets
 from survey.stars.simulate import write_archive
 from survey.stars.sources import open_source
-from survey.stars.targets import Target, read_targets
+from survey.stars.targets import Target
 from tests.runs import fakes
 from tests.runs.test_store import hashes
 

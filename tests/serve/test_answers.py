@@ -25,8 +25,9 @@ from survey.learning.shelf import shipped
 from survey.runs.sheet import gather_evidence, write_sheet
 from survey.runs.stages import STAGES, examine, rows_of
 from survey.stars import simulate
+from survey.stars.lists import read_targets
 from survey.stars.sources import open_source
-from survey.stars.targets import parse_target, read_targets
+from survey.stars.targets import parse_target
 from tests.runs.small_run import make_run, quick
 
 ABOUT = {"source": "mirror", "request_id": "request-1", "seconds": 0.25}

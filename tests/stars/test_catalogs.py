@@ -28,7 +28,8 @@ from survey.stars.catalogs import (
     resolver,
     signals_table,
 )
-from survey.stars.targets import parse_target, read_targets
+from survey.stars.lists import read_targets
+from survey.stars.targets import parse_target
 
 # Rows of the archives' own tables. TOI-2140.01 and K00001.01 are one planet, seen by both missions (TrES-2 b).
 TOI = """rowid,toi,tid,tfopwg_disp,rastr,pl_tranmid,pl_orbper,pl_trandurh,pl_trandep,st_tmag

@@ -29,9 +29,9 @@ from survey.runs.sets.curves import Listed
 from survey.runs.stages import Row
 from survey.runs.store import Run
 from survey.stars.catalogs import HOW_TO_FETCH, load_table, signal_tables, signals_table
+from survey.stars.lists import read_targets
 from survey.stars.simulate import InjectedSignal, match_signals, write_archive
 from survey.stars.sources import open_source
-from survey.stars.targets import read_targets
 
 SPEC: Final = "triage-201-61"
 """The form of views that the shipped models read."""

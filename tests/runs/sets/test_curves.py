@@ -11,8 +11,9 @@ from survey.errors import UsageError
 from survey.runs.sets.curves import Curves, Listed
 from survey.runs.stages import examine, rows_of
 from survey.stars import simulate
+from survey.stars.lists import read_targets
 from survey.stars.sources import Source, open_source
-from survey.stars.targets import Target, parse_target, read_targets
+from survey.stars.targets import Target, parse_target
 
 CONFIG = load(overrides=["search.period_max=6", "search.max_tces=1"])
 KINDS = ("quiet", "planet", "truncated", "kepler_quiet", "missing", "rotation")
