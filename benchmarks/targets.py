@@ -29,8 +29,8 @@ from survey.runs import stages, store, stream
 from survey.runs.stages import Stage, Step
 from survey.runs.watch import Watch
 from survey.stars import simulate
+from survey.stars.lists import Targets, read_targets
 from survey.stars.sources import Source, open_source
-from survey.stars.targets import Target
 
 SIZES = {20_000: 64, 160_000: 64, 1_000_000: 256}
 """Stars of a run, and of a shard of it."""
@@ -59,6 +59,7 @@ def measure(sizes: Mapping[int, int]) -> list[Figures]:
 
 
 def _measure_run(root: Path, pool: Path, stars: int, each: int) -> Figures:
+    _write_list(str(root), stars)
     figures: Figures = {"stars": stars, "shard_size": each, "import_mb": _alone(_nothing)["peak_mb"]}
     for step in (make_plan, sweep, commit_shards, reopen, merge, tell_status):
         found = _alone(step, str(root), str(pool), stars, each)
@@ -87,8 +88,14 @@ def _nothing() -> Figures:
 # The steps of a sweep
 
 
-def _targets(stars: int) -> list[Target]:
-    return [Target(f"TIC {FIRST + number}", "tess", (15,)) for number in range(stars)]
+def _write_list(root: str, stars: int) -> None:
+    with Path(f"{root}.csv").open("w") as file:
+        file.write("tic,sector\n")
+        file.writelines(f"{FIRST + number},15\n" for number in range(stars))
+
+
+def _targets(root: str) -> Targets:
+    return read_targets(f"{root}.csv").targets
 
 
 def _config(shard_size: int) -> Config:
@@ -96,8 +103,8 @@ def _config(shard_size: int) -> Config:
 
 
 def make_plan(root: str, pool: str, stars: int, each: int) -> Figures:
-    """From the list of stars to the manifest on disk."""
-    with store.open_run(root, _config(each), _targets(stars)) as run:
+    """From the list of stars, a file, to the manifest on disk."""
+    with store.open_run(root, _config(each), _targets(root)) as run:
         manifest = Path(root, store.MANIFEST).stat().st_size
         return {"shards": run.n_shards, "manifest_mb": round(manifest / 1e6, 2)}
 
@@ -106,7 +113,7 @@ def sweep(root: str, pool: str, stars: int, each: int) -> Figures:
     """A whole sweep through Ray on this machine, in a folder of its own; one stage draws the rows."""
     beside = f"{root}-swept"
     drawn = Stage("drawn", schema.SCORED, partial(_make_drawn, pool))
-    with store.open_run(beside, _config(each), _targets(stars)) as run:
+    with store.open_run(beside, _config(each), _targets(root)) as run:
         reached = stream.sweep(run, f"mirror:{pool}", stages=[drawn])
     shutil.rmtree(beside)
     assert reached.stars_per_hour is not None
@@ -120,7 +127,7 @@ def _make_drawn(pool: str, config: Config, source: Source | None) -> Step:
 def commit_shards(root: str, pool: str, stars: int, each: int) -> Figures:
     """All shards, one after the other, as the driver of a sweep does."""
     seconds = []
-    with store.open_run(root, _config(each), _targets(stars)) as run:
+    with store.open_run(root, _config(each), _targets(root)) as run:
         for number in range(run.n_shards):
             rows = draw_rows(run.shard(number), pool, number)
             begin = time.perf_counter()
@@ -142,7 +149,7 @@ def _folder_bytes(folder: Path) -> tuple[int, int]:
 
 def reopen(root: str, pool: str, stars: int, each: int) -> Figures:
     """What a resumed sweep does first, with every shard but the last one there."""
-    with store.open_run(root, _config(each), _targets(stars)) as run:
+    with store.open_run(root, _config(each), _targets(root)) as run:
         del run.parts[run.n_shards - 1]
         return {"todo": len(store.todo(run))}
 
@@ -289,9 +296,9 @@ def render(figures: list[Figures]) -> str:
     steps = " | ".join(STEPS.values())
     return (
         "## A sector through the run folder\n\n"
-        "No light curves: rows as the stages make them, 15% of the stars with one to three signals. From the list of\n"
-        "stars to the manifest; a whole sweep through Ray, whose workers make the rows; commits one by one; the run\n"
-        "opened again with one shard missing; the merge; its status. Each step is a process of its own, and its\n"
+        "No light curves: rows as the stages make them, 15% of the stars with one to three signals. From a CSV list\n"
+        "of stars to the manifest; a whole sweep through Ray, whose workers make the rows; commits one by one; the\n"
+        "run opened again with one shard missing; the merge; its status. Each step is a process of its own, and its\n"
         "seconds hold the start of that process.\n\n"
         "| stars | shards | manifest (MB) | to the manifest (s) | swept (stars/s) | a commit (ms) | opened again (s) "
         "| merge (s) | status (s) |\n"

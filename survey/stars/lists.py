@@ -13,6 +13,7 @@ from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import Final, NamedTuple, overload
@@ -194,6 +195,7 @@ def _parse_entry(entry: _Entry, resolve: Resolve | None, observations: Sequence[
     return Target(target.target_id, target.mission, tuple(sorted(set(chosen))))
 
 
+@lru_cache(1024)  # the stars of a list have few of them
 def _parse_cell(text: str) -> tuple[int, ...]:
     """Observations as tables write them: 15, 15.0, "1,14-16", "[1, 14]", "1 14"; none for an empty cell."""
     parts = re.split(r"[\s,;|]+", text.strip("[]() "))
