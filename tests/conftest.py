@@ -54,7 +54,7 @@ def browser() -> Iterator[Any]:
 
     expect.set_options(timeout=60_000)
     with sync_playwright() as play:
-        started = play.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        started = play.chromium.launch(executable_path=chromium, args=["--no-sandbox"], timeout=300_000)
         yield started
         started.close()
 
@@ -72,6 +72,13 @@ def real_data() -> Path:
 def archive(real_data: Path) -> Path:
     """The real files under the archive's own keys: a mirror."""
     return real_data / "archive"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A long test may wait longer, too, before it counts as one that hangs."""
+    for item in items:
+        if item.get_closest_marker("verify") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(3600))
 
 
 def _forbidden(report: pytest.TestReport | pytest.CollectReport) -> str | None:

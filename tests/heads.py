@@ -33,35 +33,59 @@ class Head:
     environment: dict[str, str]
 
     def ask(self, path: str, method: str = "GET") -> Any:
-        """The answer of the dashboard. Raises OSError."""
+        """The answer of the dashboard, which is asked again for a while: on a busy machine it gives none at times.
+
+        Raises OSError.
+        """
+        deadline = time.monotonic() + 180
+        while True:
+            try:
+                return self._ask_once(path, method)
+            except OSError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(1)
+
+    def _ask_once(self, path: str, method: str = "GET") -> Any:
         token = self.environment["RAY_AUTH_TOKEN"]
         request = urllib.request.Request(self.url + path, method=method, headers={"Authorization": f"Bearer {token}"})
-        with urllib.request.urlopen(request, timeout=10) as answer:
+        with urllib.request.urlopen(request, timeout=60) as answer:
             return json.load(answer)
 
     def listed(self, kind: str, **wanted: str) -> list[dict[str, Any]]:
         """What Ray's state API says of nodes or actors."""
-        filters = "".join(f"&filter_keys={key}&filter_predicates=%3D&filter_values={wanted[key]}" for key in wanted)
-        found: list[dict[str, Any]] = self.ask(f"/api/v0/{kind}?limit=1000{filters}")["data"]["result"]["result"]
-        return found
+        return _found(self.ask(_listing(kind, wanted)))
 
     def knows_itself(self) -> bool:
         """Whether it takes jobs and counts its own node: both come some time after the process."""
         try:
-            self.ask("/api/jobs/")
-            return bool(self.listed("nodes", state="ALIVE"))
+            self._ask_once("/api/jobs/")
+            return bool(_found(self._ask_once(_listing("nodes", {"state": "ALIVE"}))))
         except OSError:
             return False
 
 
+def _listing(kind: str, wanted: Mapping[str, str]) -> str:
+    filters = "".join(f"&filter_keys={key}&filter_predicates=%3D&filter_values={wanted[key]}" for key in wanted)
+    return f"/api/v0/{kind}?limit=1000{filters}"
+
+
+def _found(answer: Any) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = answer["data"]["result"]["result"]
+    return found
+
+
+PORTS = range(24_100, 32_000)
+"""Neither those that a system gives to any socket, nor Ray's own for workers and for clients' servers."""
+
+
 def free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    for one in sockets:
-        one.bind(("127.0.0.1", 0))
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
+    found: list[int] = []
+    while len(found) < count:
+        port = secrets.choice(PORTS)
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            found += [port] * (port not in found)
+    return found
 
 
 @contextlib.contextmanager
@@ -93,7 +117,7 @@ def running_head(
         known,
     )
     try:
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 400
         while not head.knows_itself():
             assert process.poll() is None
             assert time.monotonic() < deadline

@@ -254,7 +254,7 @@ def test_an_interruption_ends_with_130_and_resumes(mirror: Mirror, tmp_path: Pat
         while not (run / "run.json").exists() and process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.05)
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=120)
+        _, err = process.communicate(timeout=600)
     assert process.returncode == 130, err
     assert "run the same command to go on" in err
     assert "Traceback" not in err
@@ -585,7 +585,7 @@ def test_the_demo(tmp_path: Path) -> None:
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=1800,
         check=False,
     )
     assert done.returncode == 0, done.stderr

@@ -211,10 +211,10 @@ def test_a_phone_shows_it_without_scrolling_aside(visit: Callable[..., Visit]) -
     seen.page.locator("#sort").select_option("period up")
     opener = seen.page.locator("#table .opener").first
     opener.tap()
-    assert seen.page.locator("#panel").is_visible()
+    expect(seen.page.locator("#panel")).to_be_visible()
     assert seen.page.evaluate("document.querySelector('#panel').scrollWidth <= innerWidth")
     seen.page.locator("#panel-next").tap()
-    assert seen.page.locator("#panel-place").inner_text().startswith("2 of")
+    expect(seen.page.locator("#panel-place")).to_contain_text("2 of")
     assert seen.said == []
 
 

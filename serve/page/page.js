@@ -453,4 +453,6 @@ function wire() {
 wire();
 chooseFile(null);
 // Who asked for a star before the service had told of itself is not asked for another.
-readService().finally(() => state.question || follow({ quiet: true }));
+readService().finally(() => {
+  if (!state.question) follow({ quiet: true });
+});

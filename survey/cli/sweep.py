@@ -319,7 +319,7 @@ class Asked:
 
 
 def _say_plan(asked: Asked, opened: Opened, plan: "Plan", config: "Config", root: str) -> None:
-    missions = Counter(target.mission for target in opened.targets)
+    missions = Counter(opened.targets.table.column("mission").to_pylist())
     what = ", ".join(f"{count:,} of {mission}" for mission, count in missions.items())
     search = config.search
     longest = "" if search.period_max is None else f" to {search.period_max:g} d"

@@ -90,7 +90,7 @@ def _words_of_observations(table: pa.Table) -> pa.ChunkedArray:
 
 
 def _join(observations: pa.ListArray) -> pa.Array:
-    return pc.binary_join(observations.cast(pa.list_(pa.string())), " ")
+    return pc.fill_null(pc.binary_join(observations.cast(pa.list_(pa.string())), " "), "")
 
 
 # What identifies it

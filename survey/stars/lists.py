@@ -10,7 +10,7 @@ import re
 import sys
 import zlib
 from array import array
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -40,7 +40,7 @@ AT_ONCE = 1 << 16
 """Stars that are objects at a time."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Targets(Sequence[Target]):
     """Stars in columns, which take some 35 bytes each. table: rows of schema.TARGET, in the list's order."""
 
@@ -103,7 +103,7 @@ def _tabulate(targets: Sequence[Target]) -> pa.Table:
 
 @dataclass(frozen=True)
 class TargetList:
-    """The stars of a list, each once and in the list's order, and what was wrong with its lines."""
+    """The stars of a list, each once and in the list's order; and its lines that are of no use, then those merged."""
 
     targets: Targets
     problems: tuple[str, ...] = ()
@@ -142,7 +142,7 @@ def read_targets(
 
     listed = Targets.of(good())
     merged, repeats = _merge_repeated(listed, numbers, word)
-    problems = tuple(f"{word} {number}: {text}" for number, text in sorted(faults + repeats))
+    problems = tuple(f"{word} {number}: {text}" for number, text in [*faults, *repeats])
     if not merged:
         raise UsageError(f"{label}: no line names a target: " + ("; ".join(problems[:3]) or "it is empty"))
     return TargetList(merged, problems)
@@ -223,7 +223,7 @@ def _entries(content: bytes, label: str) -> tuple[str, Iterator[_Entry]]:
     if content.startswith(b"PAR1"):
         return "row", _parquet_entries(content, label)
     try:
-        content.decode()
+        deque(_lines(content), 0)
     except UnicodeDecodeError:
         raise UsageError(f"{label} is no text, CSV or Parquet list of targets") from None
     lines = (line for line in _lines(content) if line.strip() and not line.lstrip().startswith("#"))
@@ -254,7 +254,7 @@ def _csv_entries(lines: Iterable[str], delimiter: str, label: str) -> Iterator[_
     rows = ([cell.strip() for cell in row] for row in reader)
     filled = (row for row in rows if any(row))
     try:
-        name_index, prefix, observation_index = _find_columns(next(filled))
+        name_index, prefix, observation_index = _find_columns(next(filled), label)
         for row in filled:
             name, observations = _cell(row, name_index), _cell(row, observation_index)
             yield _Entry(reader.line_num, _with_prefix(name, prefix), observations)
@@ -269,9 +269,7 @@ def _cell(row: Sequence[str], index: int | None) -> str:
 def _parquet_entries(content: bytes, label: str) -> Iterator[_Entry]:
     try:
         columns = list(pl.read_parquet_schema(io.BytesIO(content)))
-        if not any(column.lower() in _PREFIX_OF_COLUMN for column in columns):
-            raise UsageError(f"{label}: {_no_column(columns)}")
-        name_index, prefix, observation_index = _find_columns(columns)
+        name_index, prefix, observation_index = _find_columns(columns, label)
         indices = [name_index] if observation_index is None else [name_index, observation_index]
         rows = pl.read_parquet(io.BytesIO(content), columns=indices).iter_rows()
     except (pl.exceptions.PolarsError, OSError) as error:
@@ -281,10 +279,15 @@ def _parquet_entries(content: bytes, label: str) -> Iterator[_Entry]:
         yield _Entry(number, _with_prefix(name, prefix), "".join(observations))
 
 
-def _find_columns(columns: Sequence[str]) -> tuple[int, str, int | None]:
-    """Index of the target column, the catalogue of its bare numbers, and index of the observations."""
+def _find_columns(columns: Sequence[str], label: str) -> tuple[int, str, int | None]:
+    """Index of the target column, the catalogue of its bare numbers, and index of the observations.
+
+    Raises UsageError where there is no such column.
+    """
     lower = [column.lower() for column in columns]
-    name = next(column for column in _PREFIX_OF_COLUMN if column in lower)
+    name = next((column for column in _PREFIX_OF_COLUMN if column in lower), None)
+    if name is None:
+        raise UsageError(f"{label}: {_no_column(columns)}")
     observations = next((lower.index(column) for column in _OBSERVATION_COLUMNS if column in lower), None)
     return lower.index(name), _PREFIX_OF_COLUMN[name], observations
 

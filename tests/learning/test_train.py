@@ -267,7 +267,7 @@ def test_a_training_that_is_stopped_ends_in_order(tmp_path, number):
     ) as process:
         first = process.stdout.readline()
         process.send_signal(number)
-        _, err = process.communicate(timeout=120)
+        _, err = process.communicate(timeout=600)
     assert "member 1/2" in first
     assert process.returncode == 130, err
     assert "interrupted" in err

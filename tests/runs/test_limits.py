@@ -126,7 +126,7 @@ def let_through(clients: Sequence[SharedLimits], threads: int, times: int) -> Cr
     for thread in running:
         thread.start()
     for thread in running:
-        thread.join(60)
+        thread.join(300)
         assert not thread.is_alive()
     return crowd
 
@@ -193,6 +193,7 @@ class Visitor:
     """A process of the run: threads that ask, and what they saw."""
 
     def __init__(self, keeper: str, config: Config = CONFIG) -> None:
+        limits.RENEW_S = 1.0
         self.client = limits.join(keeper, config)
 
     def pid(self) -> int:
@@ -202,13 +203,13 @@ class Visitor:
         crowd = let_through([self.client], threads, times)
         return crowd.through, crowd.most
 
-    def ask_for(self, seconds: float) -> list[float]:
-        """When it was let through (Unix time); one that is refused waits no longer."""
-        end, times = time.time() + seconds, []
-        while time.time() < end:
+    def ask_times(self, times: int) -> list[float]:
+        """When it was let through (Unix time) of so many times that it asked."""
+        moments = []
+        for _ in range(times):
             with contextlib.suppress(Down), self.client.asking("archive"):
-                times.append(time.time())
-        return times
+                moments.append(time.time())
+        return moments
 
     def fail(self, times: int) -> None:
         for _ in range(times):
@@ -222,35 +223,49 @@ class Visitor:
             one.__enter__()
 
 
+def is_known(name: str) -> bool:
+    """Whether an actor has the name: one that is killed keeps it for a moment."""
+    import ray
+
+    try:
+        ray.get_actor(name)
+    except ValueError:
+        return False
+    return True
+
+
 @pytest.mark.verify
 @pytest.mark.usefixtures("local_ray")
 @pytest.mark.filterwarnings(r"ignore::DeprecationWarning:ray\..*", r"ignore::FutureWarning:ray\..*")
 def test_processes_of_a_run_ask_one_keeper_and_outlive_each_other(monkeypatch):
     import ray
 
-    monkeypatch.setattr(limits, "LEASE_S", RENEW_S + 3)
+    # Long against what a busy machine takes to renew it.
+    monkeypatch.setattr(limits, "LEASE_S", 15.0)
     visitors = ray.remote(num_cpus=0)(Visitor)
     with limits.kept(CONFIG) as name:
         first, second = visitors.remote(name), visitors.remote(name)
-        assert ray.get([first.ask.remote(4, 10), second.ask.remote(4, 10)], timeout=60)[0][0] == 40
+        assert ray.get([first.ask.remote(4, 10), second.ask.remote(4, 10)], timeout=600)[0][0] == 40
         # One that dies with all permits in hand: the others have them when its lease is over.
-        ray.get(first.hold.remote(), timeout=60)
+        ray.get(first.hold.remote(), timeout=600)
         waits = second.ask.remote(4, 5)
         assert ray.wait([waits], timeout=limits.LEASE_S + 2)[1] == [waits]
         os.kill(ray.get(first.pid.remote()), signal.SIGKILL)
-        through, most = ray.get(waits, timeout=60)
+        through, most = ray.get(waits, timeout=600)
         assert through == 20
         assert most <= 3
         # The keeper dies: whoever asks keeps to a share, and finds the next one.
         keeper = ray.get_actor(name)
         ray.kill(keeper, no_restart=False)
-        through, most = ray.get(second.ask.remote(4, 5), timeout=60)
+        through, most = ray.get(second.ask.remote(4, 5), timeout=600)
         assert through == 20
         assert most <= 3
         time.sleep(limits.ALONE_S)
-        assert ray.get(second.ask.remote(4, 5), timeout=60)[0] == 20
+        assert ray.get(second.ask.remote(4, 5), timeout=600)[0] == 20
         ray.kill(keeper, no_restart=True)
-        assert ray.get(second.ask.remote(4, 5), timeout=60) == (20, 1)
+        while is_known(name):
+            time.sleep(0.1)
+        assert ray.get(second.ask.remote(4, 5), timeout=600) == (20, 1)
     for visitor in (first, second):
         ray.kill(visitor)
 
@@ -261,21 +276,20 @@ def test_processes_of_a_run_ask_one_keeper_and_outlive_each_other(monkeypatch):
 def test_processes_share_one_rate_and_one_breaker():
     import ray
 
-    rate, seconds = 20.0, 6.0
+    rate = 20.0
     asked = [f"run.requests_per_s={rate}", "run.requests_at_once=4", "run.fetch_actors=3", "run.patience_s=0"]
-    config = load(overrides=asked)
+    config = load(overrides=[*asked, "run.outage_pause_s=600"])
     visitors = ray.remote(num_cpus=0)(Visitor)
     with limits.kept(config) as name:
         some = [visitors.remote(name, config) for _ in range(3)]
-        ray.get([visitor.pid.remote() for visitor in some], timeout=120)
-        each = ray.get([visitor.ask_for.remote(seconds) for visitor in some], timeout=120)
+        ray.get([visitor.pid.remote() for visitor in some], timeout=600)
+        each = ray.get([visitor.ask_times.remote(40) for visitor in some], timeout=600)
         times = np.sort(np.concatenate(each))
-        assert all(each)
+        assert len(times) == 3 * 40
         # A burst of a second's worth, and then the rate: that of all together.
         assert np.all(np.arange(len(times)) <= rate * (1.0 + times - times[0]) + config.run.requests_at_once)
-        assert len(times) > 0.7 * rate * seconds
-        ray.get(some[0].fail.remote(40), timeout=120)
-        assert ray.get(some[1].ask_for.remote(1.0), timeout=120) == []
+        ray.get(some[0].fail.remote(40), timeout=600)
+        assert ray.get(some[1].ask_times.remote(5), timeout=600) == []
     for visitor in some:
         ray.kill(visitor)
 
@@ -287,7 +301,7 @@ def test_a_sweep_with_several_fetchers_keeps_to_one_limit(tmp_path):
     config = load(
         overrides=[
             *("run.fetch_actors=3", "run.fetch_threads=4", "run.shard_size=4", "run.requests_at_once=2"),
-            *("run.requests_per_s=200", "run.backoff_s=0.01", "run.timeout_s=2"),
+            *("run.requests_per_s=200", "run.backoff_s=0.01", "run.timeout_s=60"),
         ]
     )
     stars = [Target(f"TIC {tic}", "tess", (1,)) for tic in range(1, 37)]

@@ -27,6 +27,16 @@ class Live:
     def client(self) -> httpx.Client:
         return httpx.Client(base_url=self.address, timeout=PATIENCE_S, trust_env=False)
 
+    def settle(self, response: httpx.Response) -> httpx.Response:
+        """The answer itself, where the service made a job of what took long."""
+        with self.client() as client:
+            while response.status_code == 202:
+                place = response.json()["status_url"]
+                while client.get(place).json()["state"] == "running":
+                    time.sleep(0.2)
+                response = client.get(f"{place}/result")
+        return response
+
     def family(self) -> list[psutil.Process]:
         """All processes that it has begun."""
         return psutil.Process(self.process.pid).children(recursive=True)

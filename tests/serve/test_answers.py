@@ -5,6 +5,7 @@ import json
 import threading
 import tracemalloc
 from dataclasses import replace
+from itertools import pairwise
 
 import jsonschema
 import numpy as np
@@ -268,11 +269,12 @@ def test_sheets_drawn_at_once_are_those_drawn_alone_and_leave_nothing_behind(row
     assert not plt.get_fignums()
     tracemalloc.start()
     held = []
-    for _ in range(4):
+    for _ in range(6):
         answers.sheet_png(row, CONFIG, None)
         held.append(tracemalloc.get_traced_memory()[0])
     tracemalloc.stop()
-    assert held[-1] - held[1] < 100_000, held
+    # Other threads keep something now and then; what a sheet kept would come each time.
+    assert min(later - before for before, later in pairwise(held[1:])) < 30_000, held
 
 
 # Anomalies

@@ -47,7 +47,8 @@ class Deployed:
     def ask(self, path: str, key: str | None) -> tuple[int, Any]:
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         try:
-            with urllib.request.urlopen(urllib.request.Request(self.url + path, headers=headers), timeout=60) as answer:
+            request = urllib.request.Request(self.url + path, headers=headers)
+            with urllib.request.urlopen(request, timeout=300) as answer:
                 return answer.status, json.load(answer)
         except urllib.error.HTTPError as error:
             return error.code, json.load(error)
@@ -60,15 +61,20 @@ def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
     port, key = free_ports(1)[0], secrets.token_hex(16)
     told = yaml.safe_load(DEPLOY.read_text())
     told["http_options"]["port"] = port
-    args = {"source": f"mirror:{folder / 'mirror'}", "cache": None, "overrides": ["search.period_max=12"]}
+    args = {
+        "source": f"mirror:{folder / 'mirror'}",
+        "cache": None,
+        "overrides": ["search.period_max=12"],
+        "wait_s": 60.0,
+    }
     missions = {"kepler": ["score.vetting=none"]}
     told["applications"][0]["args"] |= args | {"most_examiners": 2, "missions": missions}
     (folder / "deploy.yaml").write_text(yaml.safe_dump(told))
     with running_head(environment={"SURVEY_API_KEYS": key, "PYTHONPATH": str(ROOT)}) as head:
         command = [SERVE, "deploy", "--address", head.url, str(folder / "deploy.yaml")]
-        subprocess.run(command, check=True, env=head.environment, cwd=ROOT, timeout=120)
+        subprocess.run(command, check=True, env=head.environment, cwd=ROOT, timeout=400)
         service = Deployed(f"http://127.0.0.1:{port}", key, head)
-        deadline = time.monotonic() + 240
+        deadline = time.monotonic() + 600
         while not _is_ready(service):
             assert time.monotonic() < deadline, head.ask("/api/serve/applications/")
             time.sleep(1)
@@ -82,6 +88,15 @@ def _is_ready(service: Deployed) -> bool:
         return False
 
 
+def deployments_of(deployed: Deployed) -> dict[str, Any]:
+    told: dict[str, Any] = deployed.head.ask("/api/serve/applications/")["applications"]["survey"]["deployments"]
+    return told
+
+
+def states(deployed: Deployed) -> dict[str, list[str]]:
+    return {name: [one["state"] for one in told["replicas"]] for name, told in deployments_of(deployed).items()}
+
+
 @pytest.mark.verify
 def test_two_fronts_answer_who_has_the_key(deployed: Deployed) -> None:
     target = f"/v1/score/{quote(TESS)}"
@@ -90,11 +105,13 @@ def test_two_fronts_answer_who_has_the_key(deployed: Deployed) -> None:
     code, answer = deployed.ask(target, deployed.key)
     assert code == 200
     assert answer["row"]["tces"]
-    deployments = deployed.head.ask("/api/serve/applications/")["applications"]["survey"]["deployments"]
-    running = {name: [one["state"] for one in told["replicas"]] for name, told in deployments.items()}
-    assert running["Front"] == ["RUNNING"] * 2
+    # Where one of them answers, the other may still be starting.
+    deadline = time.monotonic() + 600
+    while (running := states(deployed))["Front"] != ["RUNNING"] * 2:
+        assert time.monotonic() < deadline, running
+        time.sleep(1)
     assert running["Desk"] == ["RUNNING"]
-    scaling = deployments["Examiner"]["deployment_config"]["autoscaling_config"]
+    scaling = deployments_of(deployed)["Examiner"]["deployment_config"]["autoscaling_config"]
     assert (scaling["min_replicas"], scaling["max_replicas"]) == (1, 2)
 
 
@@ -114,7 +131,7 @@ def test_a_mission_has_models_of_its_own(deployed: Deployed) -> None:
 def test_a_job_can_be_asked_for_at_either_front(deployed: Deployed) -> None:
     code, job = deployed.ask(f"/v1/score/{quote(TESS)}?wait=0", deployed.key)
     assert code == 202
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 600
     while job["state"] == "running":
         assert time.monotonic() < deadline
         time.sleep(0.2)

@@ -60,13 +60,9 @@ def live(source: str) -> Iterator[Live]:
         yield made
 
 
-def score(client: Any, name: str) -> str:
-    response = client.get(f"/v1/score/{name.replace(' ', '%20')}?wait=60")
-    while response.status_code == 202:
-        place = response.json()["status_url"]
-        while client.get(place).json()["state"] == "running":
-            pass
-        response = client.get(f"{place}/result")
+def score(live: Live, name: str) -> str:
+    with live.client() as client:
+        response = live.settle(client.get(f"/v1/score/{name.replace(' ', '%20')}?wait=60"))
     assert response.status_code == 200, response.text
     return text(response.json()["row"])
 
@@ -103,8 +99,8 @@ def test_stars_of_all_missions_at_once_have_the_same_rows_on_ray(
     asked = [*names[:: max(1, len(names) // SEVERAL)]]
     asked = [*asked, asked[0]]
     assert {name.split()[0] for name in asked} == {"TIC", "KIC", "EPIC"}
-    with live.client() as client, ThreadPoolExecutor(len(asked)) as pool:
-        found = list(pool.map(lambda name: score(client, name), asked))
+    with ThreadPoolExecutor(len(asked)) as pool:
+        found = list(pool.map(lambda name: score(live, name), asked))
     assert [name for name, row in zip(asked, found, strict=True) if row != printed[name]] == []
 
 
@@ -122,7 +118,8 @@ def test_files_that_are_sent_have_the_rows_of_the_command(live: Live, archive: P
         file, form = one
         with live.client() as client:
             data = {**form, "wait": "60"}
-            response = client.post("/v1/score/file", files={"file": (file.name, file.read_bytes())}, data=data)
+            files = {"file": (file.name, file.read_bytes())}
+            response = live.settle(client.post("/v1/score/file", files=files, data=data))
         assert response.status_code == 200, response.text
         return text(response.json()["row"])
 

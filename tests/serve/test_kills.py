@@ -44,7 +44,7 @@ def test_an_examiner_that_is_killed_loses_nothing(live: Live, stars: Stars) -> N
         k = 0
         while not stop.is_set():
             k += 1
-            response = ask(live, address(stars) + WAITING.format(f"{number}{k % 10}"))
+            response = live.settle(ask(live, address(stars) + WAITING.format(f"{number}{k % 10}")))
             answers.append((response.status_code, response.text[:300]))
 
     with ThreadPoolExecutor(CLIENTS) as pool:
@@ -71,12 +71,16 @@ def test_an_examiner_that_is_killed_loses_nothing(live: Live, stars: Stars) -> N
 def test_a_service_that_is_told_to_end_finishes_what_it_does(live: Live, stars: Stars) -> None:
     family = live.family()
     assert family
-    with ThreadPoolExecutor(1) as pool:
-        going = pool.submit(ask, live, address(stars, "kepler_planet") + WAITING.format(9))
+    on_its_way = threading.Event()
+    with live.client() as client, ThreadPoolExecutor(1) as pool:
+        assert client.get("/health").status_code == 200
+        client.event_hooks = {"request": [lambda _: on_its_way.set()]}
+        going = pool.submit(client.get, address(stars, "kepler_planet") + WAITING.format(9))
+        assert on_its_way.wait(60)
         time.sleep(0.5)
         assert live.end() == 0
         assert going.result().status_code == 200
-    gone, left = psutil.wait_procs(family, timeout=20)
+    gone, left = psutil.wait_procs(family, timeout=120)
     assert not left, [one.cmdline() for one in left]
     assert gone
     with pytest.raises(httpx.ConnectError):

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin
 
 import httpx
 import pytest
@@ -61,7 +62,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     folder = tmp_path_factory.mktemp("site")
     make_run(folder / "run", folder / "mirror", KINDS)
     (folder / "keys").write_text(KEY)
-    shared: dict[str, Any] = {"source": f"mirror:{folder / 'mirror'}", "overrides": QUICK, "run": str(folder / "run")}
+    shared = {"source": f"mirror:{folder / 'mirror'}", "overrides": QUICK, "run": str(folder / "run"), "wait_s": 600}
     open_ = Settings(**shared, laptop=True)
     keyed = Settings(**{**shared, "run": None}, key_file=folder / "keys")
     desk = Desk(open_)
@@ -152,8 +153,8 @@ def known(site: Site) -> dict[str, Any]:
     """The service's answers to its stars, by their kind, for what is not about asking."""
     found = {}
     for kind in KINDS:
-        asked = {"target": site.stars[kind], "plot": True, "wait": 60}
-        found[kind] = httpx.post(f"{site.address}v1/score", json=asked, timeout=100).raise_for_status().json()
+        asked = {"target": site.stars[kind], "plot": True}
+        found[kind] = httpx.post(f"{site.address}v1/score", json=asked, timeout=900).raise_for_status().json()
     return found
 
 
@@ -435,16 +436,24 @@ def test_a_file_is_chosen_examined_and_looked_at_again(visit: Open, site: Site) 
 
 
 def run_curl(command: str, folder: Path, **environment: str) -> Any:
-    """What a copied command prints; where there is no curl, what it would."""
+    """What a copied command gets; where there is no curl, what it would; of a job what it comes to."""
+    words = shlex.split(command.replace("\\\n", " ").replace("$SURVEY_API_KEY", environment.get("SURVEY_API_KEY", "")))
+    headers = dict(words[k + 1].split(": ", 1) for k, word in enumerate(words) if word == "-H")
     if shutil.which("curl"):
         told = {**os.environ, **environment}
-        return json.loads(subprocess.check_output(["sh", "-c", f"{command} --silent"], cwd=folder, env=told))
-    words = shlex.split(command.replace("\\\n", " ").replace("$SURVEY_API_KEY", environment.get("SURVEY_API_KEY", "")))
-    fields = [words[k + 1].split("=", 1) for k, word in enumerate(words) if word == "-F"]
-    headers = dict(words[k + 1].split(": ", 1) for k, word in enumerate(words) if word == "-H")
-    if not fields:
+        answer = json.loads(subprocess.check_output(["sh", "-c", f"{command} --silent"], cwd=folder, env=told))
+    else:
+        answer = ask_as_curl(words, headers, folder)
+    while answer.get("state") == "running":
+        time.sleep(0.2)
+        answer = httpx.get(urljoin(words[-1], answer["status_url"]), headers=headers, timeout=100).json()
+    return answer.get("result", answer)
+
+
+def ask_as_curl(words: list[str], headers: dict[str, str], folder: Path) -> Any:
+    form = dict(words[k + 1].split("=", 1) for k, word in enumerate(words) if word == "-F")
+    if not form:
         return httpx.get(words[-1], headers=headers, timeout=100).json()
-    form = dict(fields)
     content = Path(folder, form.pop("file")[2:-1]).read_bytes()
     return httpx.post(words[-1], headers=headers, data=form, files={"file": content}, timeout=100).json()
 

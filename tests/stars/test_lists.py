@@ -36,9 +36,9 @@ def test_a_text_list_keeps_its_order_and_tells_what_is_wrong(tmp_path: Path) -> 
     listed = read_targets(path, resolve=resolve)
     assert ids(listed.targets) == ["TIC 3", "KIC 757076", "TIC 2", "TIC 150428135"]
     lines = [problem.partition(":")[0] for problem in listed.problems]
-    assert lines == ["line 5", "line 6", "line 7"]
+    assert lines == ["line 5", "line 7", "line 6"]
     assert "a number alone" in listed.problems[0]
-    assert "TIC 3 again, as on line 3" in listed.problems[1]
+    assert "TIC 3 again, as on line 3" in listed.problems[2]
 
 
 def test_observations_asked_for_hold_for_every_star(tmp_path: Path) -> None:
@@ -140,6 +140,7 @@ def test_standard_input_holds_any_of_them(content: bytes, monkeypatch: pytest.Mo
         (b"hello\n12\n", "line 1: 'hello' is no target.*line 2: 12: a number alone"),
         (b"ra,dec\n1,2\n", "no target column among ra, dec"),
         (b"tic,ra\n", "empty"),
+        (b'"a,tic",ra\n1,2\n', "no target column among a,tic, ra"),
         (b"\x89PNG\r\n\x1a\n\x00\xff", "no text, CSV or Parquet"),
         (b"PAR1 and nothing more", "broken Parquet"),
         (gzip.compress(b"TIC 1\n")[:-6], "broken gzip"),
