@@ -1,9 +1,11 @@
-"""Ctrl-C and SIGTERM, kept in mind: compiled code that is interrupted while it imports something swallows it.
+"""Ctrl-C and SIGTERM: kept in mind, as compiled code that is interrupted while it imports something swallows them, and
+put off, where something must not be cut.
 
 A job of a cluster, a pod and a batch system are stopped by SIGTERM: a sweep ends the same way whoever stops it.
 """
 
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -39,6 +41,26 @@ def interruption_kept() -> Iterator[Callable[[], None]]:
     finally:
         for number, handler in usual.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def interruption_deferred() -> Iterator[None]:
+    """An interruption that comes within the block is one at its end. Only the main thread is ever interrupted."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    found = {number: signal.getsignal(number) for number in STOPS}
+    usual = {number: handler for number, handler in found.items() if callable(handler)}
+    came: list[tuple[int, FrameType | None]] = []
+    for number in usual:
+        signal.signal(number, lambda *given: came.append(given))
+    try:
+        yield
+    finally:
+        for number, handler in usual.items():
+            signal.signal(number, handler)
+        for which, frame in came:
+            usual[signal.Signals(which)](which, frame)
 
 
 @contextmanager

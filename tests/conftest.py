@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,10 @@ hypothesis.settings.load_profile("patient")
 if os.environ.get(FORBID_SKIPS):
     # Where a run decides whether a change is taken, it must not hang on the draw of a property test.
     hypothesis.settings.load_profile("repeatable")
+
+# Some tests are about interruptions, which a shell has ignored by what it starts in the background.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 EXPECTED_SKIPS = ("no GPU", "no Chromium")
 """Reasons that begin like this stay skips even then."""

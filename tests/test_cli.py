@@ -24,7 +24,7 @@ from astropy.table import Table
 from survey.cli import app, main
 from survey.cli.archives import parse_size
 from survey.errors import UsageError
-from survey.interruption import interruption_kept
+from survey.interruption import interruption_deferred, interruption_kept
 from survey.runs.folder import locked, open_folder
 from survey.stars import simulate
 from survey.stars.simulate import InjectedSignal
@@ -276,6 +276,33 @@ def test_an_interruption_that_compiled_code_swallows_is_heeded_later(number: sig
         assert signal.getsignal(number) is end_at_once
     finally:
         signal.signal(number, usual)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interruption_that_is_put_off_comes_at_the_end(number: signal.Signals) -> None:
+    def stop(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    done: list[str] = []
+
+    def work(error: type[Exception] | None = None) -> None:
+        with interruption_deferred():
+            signal.raise_signal(number)
+            done.append("work")
+            if error:
+                raise error
+
+    usual = signal.signal(number, stop)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            work()
+        with pytest.raises(KeyboardInterrupt) as raised:
+            work(ZeroDivisionError)
+        assert isinstance(raised.value.__context__, ZeroDivisionError)
+        assert signal.getsignal(number) is stop
+    finally:
+        signal.signal(number, usual)
+    assert done == ["work", "work"]
 
 
 def test_status_counts_and_explains(swept: tuple[Path, Said], survey: Callable[..., Said]) -> None:

@@ -13,7 +13,6 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -23,6 +22,7 @@ import pyarrow as pa
 import pyarrow.fs
 
 from survey.errors import RunRefused, SurveyError, UsageError
+from survey.interruption import interruption_deferred
 
 LOCK = "lock"
 
@@ -92,13 +92,13 @@ class Folder:
                 with _replacing(Path(self.path(name))) as file:
                     yield file
             else:
-                # Closing an upload completes it, even after an error: it begins when all there is to send is known, in
-                # a thread, as only the main one is ever interrupted, and is waited for.
+                # Closing an upload completes it, even after an error: it begins when all there is to send is known,
+                # and nobody interrupts it.
                 with tempfile.TemporaryFile() as spool:
                     yield spool
                     spool.seek(0)
-                    with ThreadPoolExecutor(1) as pool:
-                        pool.submit(self._upload, name, spool).result()
+                    with interruption_deferred():
+                        self._upload(name, spool)
 
     def _upload(self, name: str, spool: IO[bytes]) -> None:
         with self.fs.open_output_stream(self.path(name)) as file:

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from survey import schema
+from survey.interruption import interruption_deferred
 from survey.runs.folder import Folder
 
 Key = TypeVar("Key")
@@ -44,7 +45,8 @@ def as_done(
     under_way: set[Future[Read]] = set()
     with ThreadPoolExecutor(at_once) as pool:
         for key in keys:
-            under_way.add(pool.submit(work, key))
+            with interruption_deferred():  # else work may be begun of which nobody knows
+                under_way.add(pool.submit(work, key))
             limit = None if len(under_way) == at_once else patience_s
             done, under_way = wait(under_way, limit, FIRST_COMPLETED)
             yield from (future.result() for future in done)

@@ -220,7 +220,7 @@ def test_a_list_may_mix_names_and_numbers(folder: Path) -> None:
     path.write_text("TOI-700.01\nTOI-700.02\nTIC 5\nTOI-9999\n")
     listed = read_targets(path, resolve=resolver(folder))
     assert [target.target_id for target in listed.targets] == ["TIC 150428135", "TIC 5"]
-    assert [problem.partition(":")[0] for problem in listed.problems] == ["line 2", "line 4"]
+    assert [problem.partition(":")[0] for problem in listed.problems] == ["line 4", "line 2"]
 
 
 # -------------------------------------------------------------------------------------------------------------- signals
