@@ -178,8 +178,10 @@ class Line:
             return self._put_off(pause, pause, f"{self.host} asks to be left alone for another {pause:.0f} s")
         if self._down_since is not None and (self._probe is not None or now < self._probe_at):
             down = now - self._down_since
+            wait_s = BUSY_S if self._probe is not None else self._probe_at - now
             return self._put_off(
-                BUSY_S if self._probe is not None else self._probe_at - now,
+                # Who has no patience left is to be told so, and not when the next probe is due.
+                min(wait_s, self.policy.patience_s - down + MOMENT_S),
                 down,
                 f"{self.host} has answered nobody for {down:.0f} s, and is only asked now and then until it does",
             )

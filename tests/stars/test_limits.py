@@ -148,6 +148,15 @@ def fail(line: Line, now: float, times: int) -> None:
         line.tell(now, f"{now} {number}", FAILED)
 
 
+def test_nobody_waits_for_a_probe_beyond_its_patience():
+    line = Line("archive", replace(POLICY, rate=1e6, pause_s=600.0, patience_s=60.0))
+    fail(line, 0.0, POLICY.failures)
+    refused = line.ask(20.0, "x")
+    assert (refused.granted, refused.reason) == (False, None)
+    assert refused.wait_s == pytest.approx(40.0, abs=0.01)
+    assert "has answered nobody for 60 s" in (line.ask(20.0 + refused.wait_s, "x").reason or "")
+
+
 def test_the_breaker_opens_half_opens_and_closes():
     line = Line("archive", replace(POLICY, rate=1e6))
     fail(line, 0.0, 2)
