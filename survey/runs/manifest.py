@@ -84,7 +84,7 @@ def _numbers(names: pa.Array) -> NDArray[np.int64]:
 
 
 def _words_of_observations(table: pa.Table) -> pa.ChunkedArray:
-    """ "14 15", some at a time."""
+    """Of each star its observations, as "14 15"; made some at a time."""
     batches = table.select(["observations"]).to_batches(LINES_AT_ONCE)
     return pa.chunked_array([_join(batch.column("observations")) for batch in batches], pa.string())
 
